@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The vocabulary of the router: identities, numbers with a meaning, and the inputs and events of a
+//! session. Every other crate speaks in these words; none of them carries behaviour.
+//!
+//! Knows nothing of JSON, sockets, storage or the rules of a conversation.
+
+mod connection;
+mod event;
+mod id;
+mod input;
+mod number;
+mod session_id;
+
+pub use self::{
+    connection::{ClientInstance, ConnectionId, GatewayId, Mid},
+    event::{
+        Audience, ClockSegment, Control, Event, EventKind, FailureReason, Notice, RejectCode, Role,
+        Said, TurnEnd,
+    },
+    id::{Alias, AppId, CommitId, Incarnation, InvalidId, UserKey, Visitor},
+    input::{Attach, BotResult, ControlChange, EffectId, Input, InputKind, Reply, Say},
+    number::{ControlEpoch, Epoch, EventNumber, Sequence, Stamp, Timestamp},
+    session_id::{PARTITIONS, Partition, PlacementKey, SessionId},
+};

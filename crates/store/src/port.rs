@@ -1,0 +1,131 @@
+//! The port itself.
+
+use std::{fmt, future::Future};
+
+use bytes::Bytes;
+use stentor_types::{AppId, Epoch, EventNumber, SessionId, Timestamp, UserKey};
+
+/// An event as it is kept: the very bytes of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its number.
+    pub n: EventNumber,
+    /// Time of the commit that wrote it.
+    pub at: Timestamp,
+    /// The encoded event.
+    pub event: Bytes,
+}
+
+/// The state of a session as of event `projected`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    /// The numbering.
+    pub epoch: Epoch,
+    /// Events up to this one are in the store.
+    pub projected: EventNumber,
+    /// Events below this one have expired.
+    pub first: EventNumber,
+    /// Time of the last commit that was projected.
+    pub at: Timestamp,
+    /// The encoded state.
+    pub state: Bytes,
+}
+
+/// The directory of a visitor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryRow {
+    /// Time of the commit that wrote it.
+    pub at: Timestamp,
+    /// The encoded directory.
+    pub directory: Bytes,
+}
+
+/// What the projector writes for one session.
+#[derive(Clone, Debug)]
+pub struct Projection {
+    /// The app.
+    pub app: AppId,
+    /// The session.
+    pub session: SessionId,
+    /// Events, ordered and dense.
+    pub events: Vec<StoredEvent>,
+    /// The state after the last of them, if it is to be replaced.
+    pub row: Option<SessionRow>,
+}
+
+/// The store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Perhaps later.
+    #[error("the store cannot be reached")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Something that was read is damaged.
+    #[error("what the store holds for {what} is damaged")]
+    Corrupt {
+        /// Whose data.
+        what: String,
+    },
+    /// Never again in this process.
+    #[error("the store has failed and must be opened anew")]
+    Fatal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A store of histories. All writes are idempotent: of two writes to one cell the one with the later
+/// `at` stays, in whatever order they come.
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Writes events and, if given, the row. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] or [`StoreError::Fatal`].
+    fn project(&self, projection: Projection) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Events `from..=to` that are there, ordered; a hole means "not projected yet" or "expired".
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    fn events(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        from: EventNumber,
+        to: EventNumber,
+    ) -> impl Future<Output = Result<Vec<StoredEvent>, StoreError>> + Send;
+
+    /// The row of a session.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    fn session(
+        &self,
+        app: &AppId,
+        session: SessionId,
+    ) -> impl Future<Output = Result<Option<SessionRow>, StoreError>> + Send;
+
+    /// Writes the directory of a visitor. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] or [`StoreError::Fatal`].
+    fn put_directory(
+        &self,
+        app: &AppId,
+        user: UserKey,
+        row: DirectoryRow,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The directory of a visitor.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    fn directory(
+        &self,
+        app: &AppId,
+        user: UserKey,
+    ) -> impl Future<Output = Result<Option<DirectoryRow>, StoreError>> + Send;
+
+    /// Removes events of an app whose commit is older than `before`, and rows and directories last
+    /// written before it. Returns how many events went.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    fn expire(&self, app: &AppId, before: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
+}

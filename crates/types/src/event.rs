@@ -1,0 +1,277 @@
+//! What happens in a session, as numbered facts. A session's state is nothing but the fold of these.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use crate::{Alias, ConnectionId, ControlEpoch, EventNumber, GatewayId, Mid, Stamp, Timestamp, UserKey};
+
+/// One thing that happened in a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its number; dense within the session.
+    pub n: EventNumber,
+    /// When, in session time: even, and at least 2 ms above the stamp before.
+    pub stamp: Stamp,
+    /// Who may see it.
+    pub audience: Audience,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// Who may see an event. Everyone else learns only that number `n` exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Audience {
+    /// Everyone in the session.
+    All,
+    /// Agents and operators.
+    Staff,
+}
+
+/// What somebody is in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Talks to the app from outside.
+    Visitor,
+    /// Works for the app.
+    Agent,
+}
+
+/// Who answers the visitor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// The app's bot.
+    Bot,
+    /// These people; never empty.
+    Agents(BTreeSet<UserKey>),
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// The session began. Always event 1.
+    Opened {
+        /// Whose session it is.
+        visitor: UserKey,
+        /// The id that the visitor's widget made up for it.
+        claimed: Option<String>,
+    },
+    /// A participant came: their first endpoint was attached.
+    Joined {
+        /// Who.
+        user: UserKey,
+        /// What they are here.
+        role: Role,
+        /// The name under which others see them.
+        alias: Alias,
+        /// The name they gave.
+        display_name: Option<String>,
+    },
+    /// A connection was attached, or attached again.
+    Attached {
+        /// Which.
+        connection: ConnectionId,
+        /// Whose.
+        user: UserKey,
+        /// Counter of the last message that this connection had sent before.
+        counter: u64,
+    },
+    /// A connection went away.
+    Detached {
+        /// Which.
+        connection: ConnectionId,
+        /// The last event that was written to it, where known.
+        delivered: Option<EventNumber>,
+    },
+    /// A gateway went away with all its connections.
+    GatewayLost {
+        /// Which life of which gateway.
+        gateway: GatewayId,
+    },
+    /// A participant left: the grace after their last connection is over.
+    Left {
+        /// Who.
+        user: UserKey,
+        /// The name under which others saw them.
+        alias: Alias,
+    },
+    /// A device's clock was measured.
+    Clock {
+        /// Whose device. A legacy browser has one clock for all its tabs.
+        user: UserKey,
+        /// How it translates from here on.
+        segment: ClockSegment,
+    },
+    /// A visitor's message.
+    Said(Said),
+    /// The bot is being asked.
+    TurnStarted {
+        /// The message it is to answer.
+        turn: EventNumber,
+        /// 1, 2 or 3.
+        attempt: u8,
+        /// When the attempt counts as failed.
+        deadline: Timestamp,
+    },
+    /// An attempt failed.
+    TurnFailed {
+        /// The message that was to be answered.
+        turn: EventNumber,
+        /// Which attempt: 1, 2 or 3; 3 is final.
+        attempt: u8,
+        /// Seconds until the next attempt; 0 when there is none.
+        delay_s: u32,
+        /// Why.
+        reason: FailureReason,
+    },
+    /// The bot answered. Ends the turn.
+    Replied {
+        /// The message that it answers.
+        turn: EventNumber,
+        /// The Response, already made harmless.
+        body: Bytes,
+        /// The bot asks for a person.
+        handoff: bool,
+    },
+    /// The turn ended without an answer.
+    TurnEnded {
+        /// The message that gets none.
+        turn: EventNumber,
+        /// Why.
+        how: TurnEnd,
+    },
+    /// The bot's answer came after control had passed on; only staff see it.
+    Draft {
+        /// The message that it answers.
+        turn: EventNumber,
+        /// The Response.
+        body: Bytes,
+    },
+    /// The app says something itself, in the bot's voice.
+    Notice {
+        /// On what occasion.
+        notice: Notice,
+        /// The app's text at that time.
+        text: String,
+    },
+    /// Somebody else answers from now on.
+    ControlChanged {
+        /// Who.
+        control: Control,
+        /// The new control epoch.
+        epoch: ControlEpoch,
+    },
+    /// A message was refused for good; its counter is used up.
+    Rejected {
+        /// Which.
+        mid: Mid,
+        /// Why.
+        code: RejectCode,
+    },
+    /// Something that a later version wrote. It has a number and a stamp, and is passed on untouched.
+    Unknown,
+}
+
+/// A visitor's message, free of secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Who.
+    pub user: UserKey,
+    /// The name under which others see them.
+    pub alias: Alias,
+    /// The client's number for it.
+    pub mid: Mid,
+    /// What was typed or chosen; nothing for a bare launch or selection.
+    pub text: Option<String>,
+    /// The widget's greeting, which a person need not see.
+    pub greeting: bool,
+    /// The Request without identities and tokens, JSON.
+    pub body: Bytes,
+}
+
+/// How session stamps translate into a device's clock after event `from`.
+///
+/// `device = max(session + offset_ms, floor + 2 × (n − from))`: strictly increasing, never below
+/// what the device was sent before, and a function of the log alone, so replays carry equal stamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockSegment {
+    /// The number of the `Clock` event itself.
+    pub from: EventNumber,
+    /// What to add to session time, in milliseconds; even.
+    pub offset_ms: i64,
+    /// The device stamp of event `from` under the segment before; even.
+    pub floor: Stamp,
+}
+
+/// Why an attempt to ask the bot failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FailureReason {
+    /// No answer before the deadline.
+    TimedOut,
+    /// No connection to the bot.
+    Unreachable,
+    /// An HTTP status that is no success.
+    Status,
+    /// An answer that is no Response.
+    BadAnswer,
+    /// Not tried: too many failures lately.
+    BreakerOpen,
+    /// Not tried: the address is not allowed, or the app has no bot any more.
+    NotAllowed,
+}
+
+/// How a turn ends without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TurnEnd {
+    /// The bot had nothing to say.
+    Empty,
+    /// Control passed to somebody else.
+    Interrupted,
+}
+
+/// On what occasion the app says something itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Notice {
+    /// More messages were waiting for the bot than may wait; the oldest was given up.
+    QueueFull,
+}
+
+/// Why a message was refused for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RejectCode {
+    /// Handling it failed inside the router; it was set aside.
+    Poison,
+    /// The sender may not speak in this session.
+    NotPermitted,
+    /// The session holds as many connections as it may.
+    TooManyConnections,
+}
+
+// === impl ClockSegment ===
+
+impl ClockSegment {
+    /// No offset: the device shows session time.
+    pub const IDENTITY: Self =
+        Self { from: EventNumber::NONE, offset_ms: 0, floor: Stamp(0) };
+
+    /// The stamp of event `n`, stamped `stamp` in session time, as this device is to see it.
+    #[must_use]
+    pub fn translate(&self, n: EventNumber, stamp: Stamp) -> Stamp {
+        let steps = i64::try_from(n.0.saturating_sub(self.from.0)).unwrap_or(i64::MAX);
+        let least = self.floor.0.saturating_add(steps.saturating_mul(2));
+        Stamp(stamp.0.saturating_add(self.offset_ms).max(least))
+    }
+
+    /// The segment that holds at event `n`: the last that begins before it. Ordered by `from`.
+    #[must_use]
+    pub fn at(segments: &[Self], n: EventNumber) -> Self {
+        segments.iter().rev().find(|segment| segment.from < n).copied().unwrap_or_else(|| {
+            // Older than all that is kept: the oldest one is the best there is, without its floor.
+            segments.first().map_or(Self::IDENTITY, |oldest| Self {
+                from: EventNumber::NONE,
+                floor: Stamp(0),
+                ..*oldest
+            })
+        })
+    }
+}
