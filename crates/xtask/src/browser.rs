@@ -1,0 +1,62 @@
+//! The published widget in a real Chromium, a real bot, and the real server process between them.
+//!
+//! The scenarios are JavaScript (`tests/browser`); this finds what they need and counts what they print.
+
+use std::process::Command;
+
+use crate::peers;
+use crate::process::run_seen;
+use crate::report::{Report, Skip};
+use crate::workspace::Workspace;
+
+/// Runs all scenarios, or those whose name contains `only`.
+pub(crate) fn run(
+    workspace: &Workspace,
+    only: Option<&str>,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    report.heading("browser: published widget, real bot, real process");
+    let mut node = match command(workspace) {
+        Ok(node) => node,
+        Err(skip) => {
+            report.skip(skip);
+            return Ok(());
+        }
+    };
+    if let Some(only) = only {
+        node.args(["--only", only]);
+    }
+    let mut passed = 0;
+    let mut failed = Vec::new();
+    let status = run_seen(&mut node, |line| {
+        if line.starts_with("ok      ") {
+            passed += 1;
+        } else if let Some(name) = line.strip_prefix("FAILED  ") {
+            failed.push(format!("browser: {name}"));
+        }
+    })?;
+    report.passed_by_child(passed);
+    if !status.success() && failed.is_empty() {
+        report.fail("browser", &format!("the runner ended with {status}"));
+    } else if passed == 0 && failed.is_empty() {
+        report.fail("browser", "no scenario ran");
+    }
+    for name in failed {
+        report.failed_by_child(name);
+    }
+    Ok(())
+}
+
+fn command(workspace: &Workspace) -> Result<Command, Skip> {
+    let chromium = peers::chromium()?;
+    peers::bot(workspace)?;
+    peers::widget(workspace)?;
+    peers::browser_driver(workspace)?;
+    let mut node = Command::new("node");
+    node.arg(workspace.root().join("tests/browser/run.mjs"));
+    node.arg("--stentor").arg(workspace.debug_binary("stentor"));
+    node.arg("--peers").arg(workspace.peers());
+    node.arg("--chromium").arg(chromium);
+    node.arg("--out").arg(workspace.target().join("browser"));
+    Ok(node)
+}

@@ -1,0 +1,117 @@
+//! `cargo xtask test`: all that can be proved on this machine, in the order from cheap to dear.
+
+use clap::ValueEnum;
+
+use crate::process::run_seen;
+use crate::report::Report;
+use crate::workspace::Workspace;
+use crate::{browser, conformance, layers, simulate};
+
+/// Schedules simulated in every test run.
+const SEEDS_PER_RUN: u64 = 2000;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Only these parts (may be given several times)
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
+    /// Only browser scenarios whose name contains this text
+    #[arg(long)]
+    scenario: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Layers,
+    Cargo,
+    Simulation,
+    Conformance,
+    Browser,
+}
+
+/// Runs the chosen parts; a failing part does not stop the next one.
+pub(crate) fn run(
+    workspace: &Workspace,
+    options: &Options,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let wanted = |part| options.only.is_empty() || options.only.contains(&part);
+    if wanted(Part::Layers) {
+        layers::run(workspace, report)?;
+    }
+    let built = build(workspace, report)?;
+    if wanted(Part::Cargo) && built {
+        cargo_test(workspace, report)?;
+    }
+    if wanted(Part::Simulation) && built {
+        let options = simulate::Options { seeds: SEEDS_PER_RUN, first_seed: 0 };
+        simulate::run(workspace, &options, report)?;
+    }
+    if wanted(Part::Conformance) && built {
+        conformance::run(workspace, report)?;
+    }
+    if wanted(Part::Browser) && built {
+        browser::run(workspace, options.scenario.as_deref(), report)?;
+    }
+    Ok(())
+}
+
+/// Builds all programs once, so that the later parts find them and none of them is stale.
+fn build(workspace: &Workspace, report: &mut Report) -> anyhow::Result<bool> {
+    report.heading("build");
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--workspace", "--bins", "--examples"]);
+    let status = run_seen(&mut cargo, |_| {})?;
+    if status.success() {
+        report.pass("build of all programs");
+    } else {
+        report.fail("build of all programs", "see above; what needs them was not run");
+    }
+    Ok(status.success())
+}
+
+/// `cargo test` over everything; each of its result lines is counted and shown as it is.
+fn cargo_test(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
+    report.heading("cargo test --workspace");
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--workspace", "--no-fail-fast"]);
+    let mut passed = 0;
+    let mut failed = Vec::new();
+    let status = run_seen(&mut cargo, |line| {
+        if let Some(counted) = line.strip_prefix("test result: ").and_then(passed_in) {
+            passed += counted;
+        } else if let Some(name) =
+            line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
+        {
+            failed.push(format!("cargo test: {name}"));
+        }
+    })?;
+    report.passed_by_child(passed);
+    if !status.success() && failed.is_empty() {
+        report.fail("cargo test", &format!("ended with {status}"));
+    }
+    for name in failed {
+        report.failed_by_child(name);
+    }
+    Ok(())
+}
+
+/// The number before " passed" in cargo's own result line.
+fn passed_in(result: &str) -> Option<usize> {
+    let (before, _) = result.split_once(" passed")?;
+    before.rsplit(' ').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::passed_in;
+
+    #[test]
+    fn cargos_result_line_is_counted() {
+        let line =
+            "ok. 14 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        assert_eq!(passed_in(line), Some(14));
+        assert_eq!(passed_in("FAILED. 3 passed; 1 failed; 0 ignored"), Some(3));
+        assert_eq!(passed_in("nothing here"), None);
+    }
+}
