@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use crate::{Alias, ConnectionId, ControlEpoch, EventNumber, GatewayId, Mid, Stamp, Timestamp, UserKey};
+use crate::{
+    Alias, ConnectionId, ControlEpoch, EventNumber, GatewayId, Mid, Stamp, Timestamp, UserKey,
+};
 
 /// One thing that happened in a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,15 @@ pub enum Role {
     Visitor,
     /// Works for the app.
     Agent,
+}
+
+/// What a connection may do in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Permissions {
+    /// Its messages are taken.
+    pub sends: bool,
+    /// Events are fanned out to it.
+    pub receives: bool,
 }
 
 /// Who answers the visitor.
@@ -75,6 +86,8 @@ pub enum EventKind {
         user: UserKey,
         /// Counter of the last message that this connection had sent before.
         counter: u64,
+        /// What it may do.
+        permissions: Permissions,
     },
     /// A connection went away.
     Detached {
@@ -82,11 +95,15 @@ pub enum EventKind {
         connection: ConnectionId,
         /// The last event that was written to it, where known.
         delivered: Option<EventNumber>,
+        /// When its user leaves, unless another connection of theirs remains or comes.
+        leaves_at: Timestamp,
     },
     /// A gateway went away with all its connections.
     GatewayLost {
         /// Which life of which gateway.
         gateway: GatewayId,
+        /// When their users leave, unless other connections of theirs remain or come.
+        leaves_at: Timestamp,
     },
     /// A participant left: the grace after their last connection is over.
     Left {
@@ -225,8 +242,12 @@ pub enum FailureReason {
 pub enum TurnEnd {
     /// The bot had nothing to say.
     Empty,
-    /// Control passed to somebody else.
+    /// Control passed to somebody else while it was open.
     Interrupted,
+    /// It was never begun: too many others were waiting.
+    Overflow,
+    /// It had been interrupted, and brought nothing in the end.
+    Stale,
 }
 
 /// On what occasion the app says something itself.
@@ -247,12 +268,18 @@ pub enum RejectCode {
     TooManyConnections,
 }
 
+// === impl Permissions ===
+
+impl Permissions {
+    /// Takes part fully.
+    pub const ALL: Self = Self { sends: true, receives: true };
+}
+
 // === impl ClockSegment ===
 
 impl ClockSegment {
     /// No offset: the device shows session time.
-    pub const IDENTITY: Self =
-        Self { from: EventNumber::NONE, offset_ms: 0, floor: Stamp(0) };
+    pub const IDENTITY: Self = Self { from: EventNumber::NONE, offset_ms: 0, floor: Stamp(0) };
 
     /// The stamp of event `n`, stamped `stamp` in session time, as this device is to see it.
     #[must_use]

@@ -61,7 +61,9 @@ impl AppId {
     pub fn try_new(name: &str) -> Result<Self, InvalidId> {
         let fits = !name.is_empty()
             && name.len() <= TOKEN_CHARS_MAX
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
         if fits {
             Ok(Self(name.into()))
         } else {

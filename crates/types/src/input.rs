@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::{
-    ConnectionId, Epoch, EventNumber, FailureReason, GatewayId, Mid, RejectCode, Role, Timestamp, UserKey,
+    ConnectionId, Epoch, EventNumber, FailureReason, GatewayId, Mid, Permissions, RejectCode, Role,
+    Timestamp, UserKey,
 };
 
 /// Something that a session has to decide about.
@@ -33,6 +34,15 @@ pub enum InputKind {
     GatewayLost {
         /// Which life of which gateway.
         gateway: GatewayId,
+    },
+    /// A message that must not be looked into again: refuse it for good.
+    Refuse {
+        /// Over which connection it came.
+        connection: ConnectionId,
+        /// Which.
+        mid: Mid,
+        /// Why.
+        code: RejectCode,
     },
     /// How an attempt to ask the bot ended.
     Outcome {
@@ -64,6 +74,8 @@ pub struct Attach {
     pub client_time: Option<i64>,
     /// Counter of the last message that the connection has sent so far.
     pub counter: u64,
+    /// What it may do.
+    pub permissions: Permissions,
 }
 
 /// A visitor's message.

@@ -13,8 +13,8 @@ mod session_id;
 pub use self::{
     connection::{ClientInstance, ConnectionId, GatewayId, Mid},
     event::{
-        Audience, ClockSegment, Control, Event, EventKind, FailureReason, Notice, RejectCode, Role,
-        Said, TurnEnd,
+        Audience, ClockSegment, Control, Event, EventKind, FailureReason, Notice, Permissions,
+        RejectCode, Role, Said, TurnEnd,
     },
     id::{Alias, AppId, CommitId, Incarnation, InvalidId, UserKey, Visitor},
     input::{Attach, BotResult, ControlChange, EffectId, Input, InputKind, Reply, Say},

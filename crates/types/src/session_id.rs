@@ -99,7 +99,11 @@ impl SessionId {
     #[must_use]
     pub fn from_bytes(bytes: [u8; 24]) -> Self {
         let number = |range: std::ops::Range<usize>| {
-            bytes.get(range).into_iter().flatten().fold(0_u128, |all, byte| all << 8 | u128::from(*byte))
+            bytes
+                .get(range)
+                .into_iter()
+                .flatten()
+                .fold(0_u128, |all, byte| all << 8 | u128::from(*byte))
         };
         #[expect(clippy::cast_possible_truncation, reason = "eight bytes fit in 64 bits")]
         let key = number(0..8) as u64;
@@ -123,8 +127,10 @@ impl FromStr for SessionId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let error = InvalidId { what: "session id", rule: "16 and 32 lower-case hex digits joined by -" };
-        let lower_hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let error =
+            InvalidId { what: "session id", rule: "16 and 32 lower-case hex digits joined by -" };
+        let lower_hex =
+            |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let Some((key, random)) = text.split_once('-') else { return Err(error) };
         if key.len() != 16 || random.len() != 32 || !lower_hex(key) || !lower_hex(random) {
             return Err(error);
