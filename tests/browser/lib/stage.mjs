@@ -1,0 +1,90 @@
+// What one scenario plays on: its server, bots and browser pages, and the evidence when it fails.
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { RealBot } from "./real-bot.mjs";
+import { Server } from "./server.mjs";
+import { StubBot } from "../stub-bot.mjs";
+import { Widget } from "./widget.mjs";
+
+export class Stage {
+  #closing = [];
+  #widgets = [];
+  #folder;
+
+  constructor({ chromium, stentor, peers, out, name }) {
+    this.chromium = chromium;
+    this.stentor = stentor;
+    this.peers = peers;
+    this.#folder = join(out, name.replace(/[^a-z0-9]+/gi, "-"));
+    rmSync(this.#folder, { recursive: true, force: true });
+    mkdirSync(this.#folder, { recursive: true });
+  }
+
+  /** The bot on the real SDK, with a server in front of it. */
+  async withRealBot() {
+    const bot = new RealBot();
+    await bot.start(this.peers);
+    this.#closing.push(() => bot.close());
+    return { bot, server: await this.#server(bot.url) };
+  }
+
+  /** The bot that does what it is told, with a server in front of it. */
+  async withStubBot() {
+    const bot = new StubBot();
+    await bot.start();
+    this.#closing.push(() => bot.close());
+    return { bot, server: await this.#server(bot.url) };
+  }
+
+  /**
+   * A page with the widget, in a browser profile of its own unless `beside` names a widget whose profile it shares (a
+   * second tab). See `Widget.load` for the other options.
+   */
+  async widget(server, { beside, ...options } = {}) {
+    const context = beside?.page.context() ?? (await this.chromium.newContext({ viewport: { width: 900, height: 800 } }));
+    if (!beside) this.#closing.push(() => context.close());
+    const widget = new Widget(await context.newPage());
+    this.#widgets.push(widget);
+    await widget.load(server.origin, options);
+    return widget;
+  }
+
+  /** Screenshots and rows of all pages; returns the words for the report. */
+  async evidence() {
+    const words = [];
+    for (const [index, widget] of this.#widgets.entries()) {
+      const path = join(this.#folder, `page-${index + 1}.png`);
+      try {
+        await widget.page.screenshot({ path, timeout: 5000 });
+        words.push(`screenshot: ${path}`);
+        words.push(`rows: ${JSON.stringify(await widget.rows(), null, 1)}`);
+      } catch (error) {
+        words.push(`page ${index + 1} could not be looked at: ${error.message.split("\n")[0]}`);
+      }
+      writeFileSync(join(this.#folder, `page-${index + 1}-frames.json`), JSON.stringify(widget.sockets, null, 1));
+      if (widget.errors.length > 0) words.push(`page errors: ${widget.errors.slice(0, 5).join(" | ")}`);
+    }
+    words.push(`server log and frames: ${this.#folder}`);
+    return words.join("\n");
+  }
+
+  async close() {
+    for (const close of this.#closing.reverse()) {
+      await Promise.resolve(close()).catch(() => {});
+    }
+  }
+
+  async #server(bot) {
+    const data = mkdtempSync(join(this.#folder, "data-"));
+    const server = new Server({
+      binary: this.stentor,
+      log: join(this.#folder, "server.log"),
+      arguments: ["--data", data, "--bot", bot, "--widget-dir", join(this.peers, "widget")],
+    });
+    this.#closing.push(() => server.close());
+    await server.start();
+    return server;
+  }
+}
