@@ -50,3 +50,13 @@ impl From<ConnectionId> for ClientInstance {
         Self(u128::from(connection.gateway.0) << 64 | u128::from(connection.number))
     }
 }
+
+impl ClientInstance {
+    /// The legacy connection that counts under this instance.
+    #[must_use]
+    pub const fn connection(self) -> ConnectionId {
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves are 64 bits each")]
+        let (gateway, number) = ((self.0 >> 64) as u64, self.0 as u64);
+        ConnectionId { gateway: GatewayId(gateway), number }
+    }
+}

@@ -184,6 +184,8 @@ pub enum EventKind {
         mid: Mid,
         /// Why.
         code: RejectCode,
+        /// What it said, without secrets, where somebody should look at it.
+        body: Bytes,
     },
     /// Something that a later version wrote. It has a number and a stamp, and is passed on untouched.
     Unknown,

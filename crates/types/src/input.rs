@@ -43,6 +43,8 @@ pub enum InputKind {
         mid: Mid,
         /// Why.
         code: RejectCode,
+        /// What it said, without secrets: kept for somebody to look at.
+        body: Bytes,
     },
     /// How an attempt to ask the bot ended.
     Outcome {

@@ -1,0 +1,51 @@
+//! A connection wants to take part.
+
+use stentor_types::{Alias, Attach, Audience, EventKind, RejectCode, Reply, Role, Timestamp};
+
+use super::Decision;
+use crate::rules::ENDPOINTS_MAX;
+
+impl Decision<'_> {
+    pub(super) fn on_attach(&mut self, attach: &Attach, at: Timestamp) -> Reply {
+        let known = self.state.endpoints.get(&attach.connection);
+        if known.is_some_and(|endpoint| endpoint.user != attach.user) {
+            return Reply::Rejected(RejectCode::NotPermitted);
+        }
+        if known.is_none() && self.state.endpoints.len() >= ENDPOINTS_MAX {
+            return Reply::Rejected(RejectCode::TooManyConnections);
+        }
+        if attach.role == Role::Visitor {
+            match self.state.visitor {
+                // A session belongs to the visitor who opened it.
+                Some(visitor) if visitor != attach.user => {
+                    return Reply::Rejected(RejectCode::NotPermitted);
+                }
+                Some(_) => {}
+                None => {
+                    let claimed = attach.claimed.clone();
+                    let opened = EventKind::Opened { visitor: attach.user, claimed };
+                    self.emit(Audience::Staff, opened);
+                }
+            }
+        }
+        if let Some(client_time) = attach.client_time {
+            self.clock_by_join(attach.user, client_time, at);
+        }
+        if !self.state.participants.contains_key(&attach.user) {
+            let joined = EventKind::Joined {
+                user: attach.user,
+                role: attach.role,
+                alias: Alias::of(&self.session, attach.user),
+                display_name: attach.display_name.clone(),
+            };
+            self.emit(Audience::All, joined);
+        }
+        let attached = EventKind::Attached {
+            connection: attach.connection,
+            user: attach.user,
+            counter: attach.counter,
+            permissions: attach.permissions,
+        };
+        Reply::Committed(self.emit(Audience::Staff, attached))
+    }
+}

@@ -1,0 +1,56 @@
+//! Deadlines that have passed.
+
+use stentor_types::{Audience, Control, EventKind, FailureReason, Reply, Role, TurnEnd};
+
+use super::Decision;
+use crate::state::TurnPhase;
+
+impl Decision<'_> {
+    pub(super) fn on_tick(&mut self) -> Reply {
+        let before = self.state.n;
+        self.turn_due();
+        self.graces_due();
+        if self.state.n == before { Reply::Nothing } else { Reply::Committed(self.state.n) }
+    }
+
+    fn turn_due(&mut self) {
+        let Some(turn) = &self.state.turn else { return };
+        let (n, attempt) = (turn.request.n, turn.attempt);
+        let stale = turn.control_epoch != self.state.control_epoch;
+        match turn.phase {
+            TurnPhase::Calling { deadline } if deadline <= self.at => {
+                if stale {
+                    self.emit(
+                        Audience::Staff,
+                        EventKind::TurnEnded { turn: n, how: TurnEnd::Stale },
+                    );
+                } else {
+                    self.fail_attempt(n, attempt, FailureReason::TimedOut);
+                }
+                self.start_turn();
+            }
+            TurnPhase::Waiting { until } if until <= self.at => {
+                self.begin_attempt(n, attempt.saturating_add(1));
+            }
+            TurnPhase::Calling { .. } | TurnPhase::Waiting { .. } => {}
+        }
+    }
+
+    fn graces_due(&mut self) {
+        let due: Vec<_> = self
+            .state
+            .participants
+            .iter()
+            .filter(|(_, participant)| participant.leaves_at.is_some_and(|at| at <= self.at))
+            .map(|(user, participant)| (*user, participant.alias.clone(), participant.role))
+            .collect();
+        for (user, alias, role) in due {
+            let holds_control =
+                matches!(&self.state.control, Control::Agents(agents) if agents.contains(&user));
+            if role == Role::Agent && holds_control {
+                self.release(user);
+            }
+            self.emit(Audience::All, EventKind::Left { user, alias });
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What an app lays down for its sessions, and the limits that hold for all of them.
+
+use std::time::Duration;
+
+/// Attempts to get an answer to one message. The published widget knows texts for exactly three.
+pub const ATTEMPTS: u8 = 3;
+/// Messages that may wait for the bot behind the one it is working on.
+pub const QUEUE_MAX: usize = 16;
+/// Bytes of Requests that may wait; with the one being worked on this keeps a snapshot well below
+/// the 512 KiB that a record may have.
+pub const QUEUE_BYTES_MAX: usize = 192 * 1024;
+/// Connections of one session.
+pub(crate) const ENDPOINTS_MAX: usize = 16_384;
+/// Latest messages of a connection whose event numbers are remembered for duplicates.
+pub(crate) const RECENT_MAX: usize = 16;
+/// Clock segments kept per device; older events are translated by the oldest of them.
+pub(crate) const SEGMENTS_MAX: usize = 16;
+/// Beyond this an offset is measured anew: below it, order on the screen is not disturbed.
+pub const CLOCK_TOLERANCE_MS: i64 = 2_000;
+/// A widget sends what it queued at most 10 s late, polling each second: a stamp that is older than
+/// the clock says by no more than this may just be late, and does not move the clock.
+pub const CLOCK_DELAY_MS: i64 = 12_000;
+/// The widget stamps its wish to join about a second before it sends it.
+pub(crate) const JOIN_DELAY_MS: i64 = 1_000;
+/// Devices whose clocks are remembered in one session.
+pub(crate) const DEVICES_MAX: usize = 256;
+/// How much later than the connector the session itself gives an attempt up, so that the reason
+/// that the connector found is the one that counts.
+pub const ATTEMPT_SLACK: Duration = Duration::from_secs(1);
+
+/// What an app lays down for its sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How the bot is asked; an app may have none.
+    pub bot: Option<BotRules>,
+    /// How long a visitor without a connection stays.
+    pub visitor_grace: Duration,
+    /// How long an agent without a connection stays.
+    pub agent_grace: Duration,
+    /// What a visitor is told whose oldest waiting message was given up.
+    pub queue_full_text: String,
+}
+
+/// How the bot is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BotRules {
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// Whole seconds between a failed attempt and the next; at least 1.
+    pub retry_delay_s: u32,
+}
+
+// === impl Rules ===
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            bot: Some(BotRules::default()),
+            visitor_grace: Duration::from_secs(600),
+            agent_grace: Duration::from_secs(120),
+            queue_full_text: "Please give me a moment: I could not read all of your messages."
+                .into(),
+        }
+    }
+}
+
+// === impl BotRules ===
+
+impl Default for BotRules {
+    /// What the published widget does when it asks a bot directly.
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(15), retry_delay_s: 5 }
+    }
+}

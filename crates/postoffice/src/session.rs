@@ -1,0 +1,140 @@
+//! One conversation.
+
+use stentor_types::{Epoch, Event, EventKind, EventNumber, Input, SessionId, Timestamp, UserKey};
+
+use crate::{
+    commit::{Commit, Effect},
+    decide::Decision,
+    rules::{ATTEMPT_SLACK, Rules},
+    state::{State, TurnPhase},
+};
+
+/// Events that are shown again although they may have been written: the last ones written before a
+/// connection broke may not have been read.
+const REPLAY_OVERLAP: u64 = 20;
+/// How far back a replay goes when it is not known what was written. Attachments count as events
+/// too, so this is more than the hundred messages that a visitor is shown at most.
+const REPLAY_UNKNOWN: u64 = 300;
+
+/// What a decision depends on besides the session.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Now, by the owner's clock.
+    pub now: Timestamp,
+    /// What the app lays down.
+    pub rules: &'a Rules,
+}
+
+/// One conversation of a visitor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    id: SessionId,
+    state: State,
+}
+
+// === impl Session ===
+
+impl Session {
+    /// A session in which nothing has happened yet. `epoch` is the Unix second in which its numbering
+    /// begins.
+    #[must_use]
+    pub const fn new(id: SessionId, epoch: Epoch) -> Self {
+        Self { id, state: State::new(epoch) }
+    }
+
+    /// A session as it was at a snapshot.
+    #[must_use]
+    pub const fn restore(id: SessionId, state: State) -> Self {
+        Self { id, state }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// What it is now.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Decides what the inputs mean, in order. Changes nothing: a refused commit is simply dropped.
+    ///
+    /// A rejected input is a reply in the commit, not an error.
+    #[must_use]
+    pub fn decide(&self, inputs: &[Input], context: &Context<'_>) -> Commit {
+        let mut decision = Decision::new(self.id, &self.state, context);
+        for input in inputs {
+            decision.take(input);
+        }
+        decision.finish()
+    }
+
+    /// Folds one commit in; the only way a session changes.
+    pub fn apply(&mut self, commit: &Commit) {
+        self.state.epoch = commit.epoch;
+        for event in &commit.events {
+            let request = commit.requests.iter().find(|request| request.n == event.n);
+            self.state.fold(event, request.map(|request| &request.body), commit.at);
+        }
+    }
+
+    /// When `decide` must be called next even if nothing arrives.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.state.next_deadline()
+    }
+
+    /// The attempt to ask the bot that is out just now. After a restart it is made again under the
+    /// same id.
+    #[must_use]
+    pub fn open_effect(&self) -> Option<Effect> {
+        self.state.open_effect()
+    }
+
+    /// The first event that a connection of `user` must be shown again when it attaches anew.
+    #[must_use]
+    pub fn replay_from(&self, user: UserKey) -> EventNumber {
+        let delivered =
+            self.state.participants.get(&user).map_or(0, |participant| participant.delivered.0);
+        let from = if delivered > 0 {
+            delivered.saturating_sub(REPLAY_OVERLAP)
+        } else {
+            self.state.n.0.saturating_sub(REPLAY_UNKNOWN)
+        };
+        EventNumber(from.max(1))
+    }
+
+    /// Whether a legacy client of `user` is shown this event again when it attaches anew: messages of
+    /// others and joins, but never their own messages, failures or typing.
+    #[must_use]
+    pub fn replays(user: UserKey, event: &Event) -> bool {
+        match &event.kind {
+            EventKind::Said(said) => said.user != user && !said.greeting,
+            EventKind::Replied { .. } | EventKind::Notice { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// The attempt that is out just now.
+    pub(crate) fn open_effect(&self) -> Option<Effect> {
+        let turn = self.turn.as_ref()?;
+        let TurnPhase::Calling { deadline } = turn.phase else { return None };
+        let slack = u64::try_from(ATTEMPT_SLACK.as_micros()).unwrap_or(0);
+        Some(Effect {
+            id: stentor_types::EffectId {
+                epoch: self.epoch,
+                turn: turn.request.n,
+                attempt: turn.attempt,
+            },
+            deadline: Timestamp(deadline.0.saturating_sub(slack)),
+            request: turn.request.body.clone(),
+        })
+    }
+}

@@ -1,0 +1,266 @@
+//! Events of a session.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use bytes::Bytes;
+use prost::Message;
+use stentor_types::{
+    Alias, Audience, ClientInstance, Control, ControlEpoch, Event, EventKind, EventNumber,
+    GatewayId, Mid, Notice, Said, Stamp, Timestamp, TurnEnd,
+};
+
+use crate::{
+    DecodeError,
+    convert::{
+        clock_from_pb, clock_to_pb, connection_from_pb, connection_to_pb, failure_from_pb,
+        failure_to_pb, permissions, reject_from_pb, reject_to_pb, role_from_pb, role_to_pb,
+        user_key, user_to_bytes,
+    },
+    pb::{self, event::Kind},
+};
+
+/// The bytes of an event. They are made once, when it is decided, and copied from then on.
+#[must_use]
+pub fn encode_event(event: &Event) -> Bytes {
+    let audience = match event.audience {
+        Audience::All => pb::Audience::All,
+        Audience::Staff => pb::Audience::Staff,
+    };
+    let encoded = pb::Event {
+        n: event.n.0,
+        stamp: event.stamp.0,
+        audience: audience.into(),
+        kind: encode_kind(&event.kind),
+    };
+    encoded.encode_to_vec().into()
+}
+
+/// An event of its bytes. A kind that is not known here reads as [`EventKind::Unknown`], an audience
+/// that is not known as staff.
+///
+/// # Errors
+/// The bytes are no event, or a field that its kind needs is missing.
+pub fn decode_event(bytes: &Bytes) -> Result<Event, DecodeError> {
+    let event = pb::Event::decode(bytes.clone())?;
+    if event.n == 0 {
+        return Err(DecodeError::Field("n"));
+    }
+    let audience = match pb::Audience::try_from(event.audience) {
+        Ok(pb::Audience::All) => Audience::All,
+        Ok(pb::Audience::Staff) | Err(_) => Audience::Staff,
+    };
+    let kind = match event.kind {
+        Some(kind) => decode_kind(kind)?,
+        None => EventKind::Unknown,
+    };
+    Ok(Event { n: EventNumber(event.n), stamp: Stamp(event.stamp), audience, kind })
+}
+
+fn encode_kind(kind: &EventKind) -> Option<Kind> {
+    Some(match kind {
+        EventKind::Opened { visitor, claimed } => {
+            Kind::Opened(pb::Opened { visitor: user_to_bytes(*visitor), claimed: claimed.clone() })
+        }
+        EventKind::Joined { user, role, alias, display_name } => Kind::Joined(pb::Joined {
+            user: user_to_bytes(*user),
+            role: role_to_pb(*role).into(),
+            alias: alias.as_str().to_owned(),
+            display_name: display_name.clone(),
+        }),
+        EventKind::Attached { connection, user, counter, permissions } => {
+            Kind::Attached(pb::Attached {
+                connection: Some(connection_to_pb(*connection)),
+                user: user_to_bytes(*user),
+                counter: *counter,
+                sends: permissions.sends,
+                receives: permissions.receives,
+            })
+        }
+        EventKind::Detached { connection, delivered, leaves_at } => Kind::Detached(pb::Detached {
+            connection: Some(connection_to_pb(*connection)),
+            delivered: delivered.map(|n| n.0),
+            leaves_at: leaves_at.0,
+        }),
+        EventKind::GatewayLost { gateway, leaves_at } => {
+            Kind::GatewayLost(pb::GatewayLost { gateway: gateway.0, leaves_at: leaves_at.0 })
+        }
+        EventKind::Left { user, alias } => {
+            Kind::Left(pb::Left { user: user_to_bytes(*user), alias: alias.as_str().to_owned() })
+        }
+        EventKind::Clock { user, segment } => Kind::Clock(clock_to_pb(*user, *segment)),
+        EventKind::Said(said) => Kind::Said(pb::Said {
+            user: user_to_bytes(said.user),
+            alias: said.alias.as_str().to_owned(),
+            mid: Some(encode_mid(said.mid)),
+            text: said.text.clone(),
+            greeting: said.greeting,
+            body: said.body.clone(),
+        }),
+        EventKind::TurnStarted { turn, attempt, deadline } => Kind::TurnStarted(pb::TurnStarted {
+            turn: turn.0,
+            attempt: u32::from(*attempt),
+            deadline: deadline.0,
+        }),
+        EventKind::TurnFailed { turn, attempt, delay_s, reason } => {
+            Kind::TurnFailed(pb::TurnFailed {
+                turn: turn.0,
+                attempt: u32::from(*attempt),
+                delay_s: *delay_s,
+                reason: failure_to_pb(*reason).into(),
+            })
+        }
+        EventKind::Replied { turn, body, handoff } => {
+            Kind::Replied(pb::Replied { turn: turn.0, body: body.clone(), handoff: *handoff })
+        }
+        EventKind::TurnEnded { turn, how } => {
+            Kind::TurnEnded(pb::TurnEnded { turn: turn.0, how: encode_turn_end(*how).into() })
+        }
+        EventKind::Draft { turn, body } => {
+            Kind::Draft(pb::Draft { turn: turn.0, body: body.clone() })
+        }
+        EventKind::Notice { notice, text } => {
+            let notice = match notice {
+                Notice::QueueFull => pb::Notice::QueueFull,
+            };
+            Kind::Noticed(pb::Noticed { notice: notice.into(), text: text.clone() })
+        }
+        EventKind::ControlChanged { control, epoch } => Kind::ControlChanged(pb::ControlChanged {
+            control: Some(encode_control(control)),
+            epoch: epoch.0,
+        }),
+        EventKind::Rejected { mid, code } => Kind::Rejected(pb::Rejected {
+            mid: Some(encode_mid(*mid)),
+            code: reject_to_pb(*code).into(),
+        }),
+        EventKind::Unknown => return None,
+    })
+}
+
+fn decode_kind(kind: Kind) -> Result<EventKind, DecodeError> {
+    Ok(match kind {
+        Kind::Opened(opened) => {
+            EventKind::Opened { visitor: user_key(&opened.visitor)?, claimed: opened.claimed }
+        }
+        Kind::Joined(joined) => EventKind::Joined {
+            user: user_key(&joined.user)?,
+            role: role_from_pb(joined.role)?,
+            alias: alias(&joined.alias),
+            display_name: joined.display_name,
+        },
+        Kind::Attached(attached) => EventKind::Attached {
+            connection: connection_from_pb(attached.connection)?,
+            user: user_key(&attached.user)?,
+            counter: attached.counter,
+            permissions: permissions(attached.sends, attached.receives),
+        },
+        Kind::Detached(detached) => EventKind::Detached {
+            connection: connection_from_pb(detached.connection)?,
+            delivered: detached.delivered.map(EventNumber),
+            leaves_at: Timestamp(detached.leaves_at),
+        },
+        Kind::GatewayLost(lost) => EventKind::GatewayLost {
+            gateway: GatewayId(lost.gateway),
+            leaves_at: Timestamp(lost.leaves_at),
+        },
+        Kind::Left(left) => {
+            EventKind::Left { user: user_key(&left.user)?, alias: alias(&left.alias) }
+        }
+        Kind::Clock(clock) => {
+            EventKind::Clock { user: user_key(&clock.user)?, segment: clock_from_pb(&clock) }
+        }
+        Kind::Said(said) => EventKind::Said(Said {
+            user: user_key(&said.user)?,
+            alias: alias(&said.alias),
+            mid: decode_mid(said.mid)?,
+            text: said.text,
+            greeting: said.greeting,
+            body: said.body,
+        }),
+        Kind::TurnStarted(started) => EventKind::TurnStarted {
+            turn: EventNumber(started.turn),
+            attempt: attempt(started.attempt)?,
+            deadline: Timestamp(started.deadline),
+        },
+        Kind::TurnFailed(failed) => EventKind::TurnFailed {
+            turn: EventNumber(failed.turn),
+            attempt: attempt(failed.attempt)?,
+            delay_s: failed.delay_s,
+            reason: failure_from_pb(failed.reason),
+        },
+        Kind::Replied(replied) => EventKind::Replied {
+            turn: EventNumber(replied.turn),
+            body: replied.body,
+            handoff: replied.handoff,
+        },
+        Kind::TurnEnded(ended) => {
+            EventKind::TurnEnded { turn: EventNumber(ended.turn), how: decode_turn_end(ended.how)? }
+        }
+        Kind::Draft(draft) => EventKind::Draft { turn: EventNumber(draft.turn), body: draft.body },
+        Kind::Noticed(noticed) => match pb::Notice::try_from(noticed.notice) {
+            Ok(pb::Notice::QueueFull) => {
+                EventKind::Notice { notice: Notice::QueueFull, text: noticed.text }
+            }
+            Err(_) => EventKind::Unknown,
+        },
+        Kind::ControlChanged(changed) => EventKind::ControlChanged {
+            control: decode_control(changed.control.as_ref())?,
+            epoch: ControlEpoch(changed.epoch),
+        },
+        Kind::Rejected(rejected) => EventKind::Rejected {
+            mid: decode_mid(rejected.mid)?,
+            code: reject_from_pb(rejected.code),
+        },
+    })
+}
+
+fn encode_mid(mid: Mid) -> pb::Mid {
+    pb::Mid { client: Bytes::copy_from_slice(&mid.client.0.to_be_bytes()), counter: mid.counter }
+}
+
+fn decode_mid(mid: Option<pb::Mid>) -> Result<Mid, DecodeError> {
+    let mid = mid.ok_or(DecodeError::Field("mid"))?;
+    let client = mid.client.as_ref().try_into().map_err(|_| DecodeError::Field("mid.client"))?;
+    Ok(Mid { client: ClientInstance(u128::from_be_bytes(client)), counter: mid.counter })
+}
+
+fn alias(text: &str) -> Alias {
+    Alias(Arc::from(text))
+}
+
+fn attempt(attempt: u32) -> Result<u8, DecodeError> {
+    u8::try_from(attempt).map_err(|_| DecodeError::Field("attempt"))
+}
+
+const fn encode_turn_end(how: TurnEnd) -> pb::TurnEnd {
+    match how {
+        TurnEnd::Empty => pb::TurnEnd::Empty,
+        TurnEnd::Interrupted => pb::TurnEnd::Interrupted,
+        TurnEnd::Overflow => pb::TurnEnd::Overflow,
+        TurnEnd::Stale => pb::TurnEnd::Stale,
+    }
+}
+
+fn decode_turn_end(how: i32) -> Result<TurnEnd, DecodeError> {
+    match pb::TurnEnd::try_from(how) {
+        Ok(pb::TurnEnd::Empty) => Ok(TurnEnd::Empty),
+        Ok(pb::TurnEnd::Interrupted) => Ok(TurnEnd::Interrupted),
+        Ok(pb::TurnEnd::Overflow) => Ok(TurnEnd::Overflow),
+        Ok(pb::TurnEnd::Stale) => Ok(TurnEnd::Stale),
+        Err(_) => Err(DecodeError::Field("how")),
+    }
+}
+
+pub(crate) fn encode_control(control: &Control) -> pb::Control {
+    let agents = match control {
+        Control::Bot => Vec::new(),
+        Control::Agents(agents) => agents.iter().copied().map(user_to_bytes).collect(),
+    };
+    pb::Control { agents }
+}
+
+pub(crate) fn decode_control(control: Option<&pb::Control>) -> Result<Control, DecodeError> {
+    let control = control.ok_or(DecodeError::Field("control"))?;
+    let agents =
+        control.agents.iter().map(|user| user_key(user)).collect::<Result<BTreeSet<_>, _>>()?;
+    Ok(if agents.is_empty() { Control::Bot } else { Control::Agents(agents) })
+}

@@ -1,0 +1,150 @@
+//! The state of a session as a frozen blob.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use prost::Message;
+use stentor_postoffice::{Endpoint, Participant, Request, State, Turn, TurnPhase};
+use stentor_types::{Alias, ControlEpoch, Epoch, EventNumber, Stamp, Timestamp};
+
+use crate::{
+    DecodeError, FORMAT,
+    convert::{
+        clock_from_pb, clock_to_pb, connection_from_pb, connection_to_pb, permissions,
+        role_from_pb, role_to_pb, user_key, user_to_bytes,
+    },
+    event::{decode_control, encode_control},
+    pb,
+};
+
+/// The bytes of a state.
+#[must_use]
+pub fn encode_snapshot(state: &State) -> Bytes {
+    let request = |request: &Request| pb::BotRequest { n: request.n.0, body: request.body.clone() };
+    let turn = state.turn.as_ref().map(|turn| {
+        let (calling, due) = match turn.phase {
+            TurnPhase::Calling { deadline } => (true, deadline),
+            TurnPhase::Waiting { until } => (false, until),
+        };
+        pb::TurnState {
+            request: Some(request(&turn.request)),
+            attempt: u32::from(turn.attempt),
+            control_epoch: turn.control_epoch.0,
+            calling,
+            due: due.0,
+        }
+    });
+    let participants = state.participants.iter().map(|(user, participant)| pb::ParticipantState {
+        user: user_to_bytes(*user),
+        role: role_to_pb(participant.role).into(),
+        alias: participant.alias.as_str().to_owned(),
+        display_name: participant.display_name.clone(),
+        leaves_at: participant.leaves_at.map_or(0, |at| at.0),
+        delivered: participant.delivered.0,
+    });
+    let endpoints = state.endpoints.iter().map(|(connection, endpoint)| pb::EndpointState {
+        connection: Some(connection_to_pb(*connection)),
+        user: user_to_bytes(endpoint.user),
+        counter: endpoint.counter,
+        recent: endpoint.recent.iter().map(|n| n.0).collect(),
+        sends: endpoint.permissions.sends,
+        receives: endpoint.permissions.receives,
+    });
+    let devices = state.devices.iter().map(|(user, segments)| pb::DeviceState {
+        user: user_to_bytes(*user),
+        segments: segments.iter().map(|segment| clock_to_pb(*user, *segment)).collect(),
+    });
+    let snapshot = pb::Snapshot {
+        format: FORMAT,
+        n: state.n.0,
+        epoch: state.epoch.0,
+        last_stamp: state.last_stamp.0,
+        last_at: state.last_at.0,
+        visitor: state.visitor.map(user_to_bytes),
+        claimed: state.claimed.clone(),
+        participants: participants.collect(),
+        endpoints: endpoints.collect(),
+        control: Some(encode_control(&state.control)),
+        control_epoch: state.control_epoch.0,
+        turn,
+        queue: state.queue.iter().map(request).collect(),
+        devices: devices.collect(),
+    };
+    snapshot.encode_to_vec().into()
+}
+
+/// The state of these bytes.
+///
+/// # Errors
+/// The bytes are no snapshot, or one of a later version.
+pub fn decode_snapshot(bytes: &Bytes) -> Result<State, DecodeError> {
+    let snapshot = pb::Snapshot::decode(bytes.clone())?;
+    if snapshot.format > FORMAT {
+        return Err(DecodeError::NewerFormat(snapshot.format));
+    }
+    let mut state = State::new(Epoch(snapshot.epoch));
+    state.n = EventNumber(snapshot.n);
+    state.last_stamp = Stamp(snapshot.last_stamp);
+    state.last_at = Timestamp(snapshot.last_at);
+    state.visitor = snapshot.visitor.map(|user| user_key(&user)).transpose()?;
+    state.claimed = snapshot.claimed;
+    state.participants = participants(&snapshot.participants)?;
+    for endpoint in snapshot.endpoints {
+        let user = user_key(&endpoint.user)?;
+        if let Some(participant) = state.participants.get_mut(&user) {
+            participant.connections += 1;
+        }
+        let connection = connection_from_pb(endpoint.connection)?;
+        let endpoint = Endpoint {
+            user,
+            permissions: permissions(endpoint.sends, endpoint.receives),
+            counter: endpoint.counter,
+            recent: endpoint.recent.into_iter().map(EventNumber).collect(),
+        };
+        state.endpoints.insert(connection, endpoint);
+    }
+    state.control = decode_control(snapshot.control.as_ref())?;
+    state.control_epoch = ControlEpoch(snapshot.control_epoch);
+    state.turn = snapshot.turn.map(turn).transpose()?;
+    state.queue = snapshot.queue.into_iter().map(request).collect();
+    for device in &snapshot.devices {
+        let segments = device.segments.iter().map(clock_from_pb).collect();
+        state.devices.insert(user_key(&device.user)?, segments);
+    }
+    Ok(state)
+}
+
+fn participants(
+    participants: &[pb::ParticipantState],
+) -> Result<BTreeMap<stentor_types::UserKey, Participant>, DecodeError> {
+    let decode = |participant: &pb::ParticipantState| {
+        let decoded = Participant {
+            role: role_from_pb(participant.role)?,
+            alias: Alias(Arc::from(participant.alias.as_str())),
+            display_name: participant.display_name.clone(),
+            connections: 0,
+            leaves_at: (participant.leaves_at > 0).then_some(Timestamp(participant.leaves_at)),
+            delivered: EventNumber(participant.delivered),
+        };
+        Ok((user_key(&participant.user)?, decoded))
+    };
+    participants.iter().map(decode).collect()
+}
+
+fn turn(turn: pb::TurnState) -> Result<Turn, DecodeError> {
+    let due = Timestamp(turn.due);
+    Ok(Turn {
+        request: turn.request.map(request).ok_or(DecodeError::Field("turn.request"))?,
+        attempt: u8::try_from(turn.attempt).map_err(|_| DecodeError::Field("turn.attempt"))?,
+        control_epoch: ControlEpoch(turn.control_epoch),
+        phase: if turn.calling {
+            TurnPhase::Calling { deadline: due }
+        } else {
+            TurnPhase::Waiting { until: due }
+        },
+    })
+}
+
+fn request(request: pb::BotRequest) -> Request {
+    Request { n: EventNumber(request.n), body: request.body }
+}
