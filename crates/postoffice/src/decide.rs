@@ -53,7 +53,9 @@ impl<'a> Decision<'a> {
             InputKind::Say(say) => self.on_say(say, input.at),
             InputKind::Detach { connection, delivered } => self.on_detach(*connection, *delivered),
             InputKind::GatewayLost { gateway } => self.on_gateway_lost(*gateway),
-            InputKind::Refuse { connection, mid, code } => self.on_refuse(*connection, *mid, *code),
+            InputKind::Refuse { connection, mid, code, body } => {
+                self.on_refuse(*connection, *mid, *code, body)
+            }
             InputKind::Outcome { effect, result } => self.on_outcome(*effect, result),
             InputKind::Control(change) => self.on_control(*change),
             InputKind::Tick => self.on_tick(),
@@ -129,14 +131,20 @@ impl<'a> Decision<'a> {
     }
 
     /// A message is refused for good, whatever it says.
-    fn on_refuse(&mut self, connection: ConnectionId, mid: Mid, code: RejectCode) -> Reply {
+    fn on_refuse(
+        &mut self,
+        connection: ConnectionId,
+        mid: Mid,
+        code: RejectCode,
+        body: &bytes::Bytes,
+    ) -> Reply {
         let Some(endpoint) = self.state.endpoints.get(&connection) else {
             return Reply::AttachFirst;
         };
         if mid.counter <= endpoint.counter {
             return Reply::Duplicate(endpoint.event_of(mid.counter));
         }
-        self.emit(Audience::Staff, EventKind::Rejected { mid, code });
+        self.emit(Audience::Staff, EventKind::Rejected { mid, code, body: body.clone() });
         Reply::Rejected(code)
     }
 

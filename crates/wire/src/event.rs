@@ -128,9 +128,10 @@ fn encode_kind(kind: &EventKind) -> Option<Kind> {
             control: Some(encode_control(control)),
             epoch: epoch.0,
         }),
-        EventKind::Rejected { mid, code } => Kind::Rejected(pb::Rejected {
+        EventKind::Rejected { mid, code, body } => Kind::Rejected(pb::Rejected {
             mid: Some(encode_mid(*mid)),
             code: reject_to_pb(*code).into(),
+            body: body.clone(),
         }),
         EventKind::Unknown => return None,
     })
@@ -209,6 +210,7 @@ fn decode_kind(kind: Kind) -> Result<EventKind, DecodeError> {
         Kind::Rejected(rejected) => EventKind::Rejected {
             mid: decode_mid(rejected.mid)?,
             code: reject_from_pb(rejected.code),
+            body: rejected.body,
         },
     })
 }

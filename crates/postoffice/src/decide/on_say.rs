@@ -29,7 +29,8 @@ impl Decision<'_> {
         };
         if !sends || !in_control {
             let code = RejectCode::NotPermitted;
-            self.emit(Audience::Staff, EventKind::Rejected { mid: say.mid, code });
+            let body = bytes::Bytes::new();
+            self.emit(Audience::Staff, EventKind::Rejected { mid: say.mid, code, body });
             return Reply::Rejected(code);
         }
         let floor = say.client_time.and_then(|time| self.clock_by_message(user, time, at));
