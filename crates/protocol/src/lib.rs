@@ -18,6 +18,9 @@ pub mod router_message;
 pub mod text;
 pub mod url;
 
+#[cfg(test)]
+mod corpus;
+
 pub use self::json::{DEPTH_MAX, FRAME_BYTES_MAX, ShapeError, check_shape};
 pub use self::outgoing::{Device, OutSender};
 pub use self::request::{

@@ -171,6 +171,6 @@ impl std::fmt::Debug for NormalisedResponse {
 }
 
 #[cfg(test)]
-mod oracle;
+pub(crate) mod oracle;
 #[cfg(test)]
 mod tests;

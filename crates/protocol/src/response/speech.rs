@@ -70,7 +70,12 @@ fn repair_html(speech: &mut Object<'_>, path: &str, repairs: &mut Repairs) {
         _ => Why::WrongType,
     };
     repairs.note(path, why);
-    speech.remove("html");
+    let words = speech.remove("html").as_ref().and_then(Node::as_str).map(plain_text_of_ssml);
+    // Markup that cannot be made safe still has words; `displayText` is drawn as text, never as markup.
+    let has_text = speech.get("displayText").is_some() || speech.get("ssml").is_some();
+    if let (Some(words), false) = (words, has_text) {
+        speech.set("displayText", words);
+    }
 }
 
 /// Chips: a text, or an object with a title that is a text.
