@@ -8,7 +8,8 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(frame) = ClientFrame::parse(bytes) {
         let _ = app_id_from_path(&frame.sender.path);
         if let Some(data) = frame.data {
-            serde_json::from_slice::<serde_json::Value>(data).expect("data is JSON");
+            let text = std::str::from_utf8(data).expect("data is UTF-8");
+            stentor_protocol::json::parse(text).expect("data is JSON");
         }
     }
 });

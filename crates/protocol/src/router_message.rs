@@ -38,7 +38,7 @@ pub struct ClientFrame<'a> {
     /// The session name the client gives; may be empty; a name, not a secret.
     pub claimed_session: Option<String>,
     pub sender: SenderInfo,
-    /// The JSON value of `data` as sent (valid JSON); `None` when absent or null.
+    /// The JSON value of `data` as sent (valid JSON by [`crate::json::parse`]); `None` when absent or null.
     pub data: Option<&'a [u8]>,
 }
 

@@ -29,7 +29,6 @@ pub(super) fn without_secrets<'a>(
         // Typed or pressed by the visitor; the token of a list item is the bot's own word for it.
         "type" | "intentId" | "rawQuery" | "platform" | "channel" => true,
         "token" | "title" => !value.as_str().is_some_and(|text| is_secret(text, &secrets)),
-        "userId" | "sessionId" | "accessToken" => false,
         _ => keep(field, value, &secrets),
     });
     bot

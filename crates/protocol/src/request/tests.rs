@@ -61,6 +61,16 @@ fn i23_secrets_are_found_under_any_name_and_at_any_depth() {
 }
 
 #[test]
+fn i23_a_short_secret_goes_as_a_whole_value_but_not_out_of_the_middle_of_words() {
+    let identity = RequestIdentity { user_id: "7", session_id: "s" };
+    let data = br#"{"type":"MY_TYPE","rawQuery":"7","a":{"b":"7","c":7,"d":"17 roses","7":1}}"#;
+    let record: Value =
+        serde_json::from_slice(&rebuild(data, identity).unwrap().for_record).unwrap();
+    assert_eq!(record["a"], json!({"d":"17 roses"}));
+    assert_eq!(record["rawQuery"], "7");
+}
+
+#[test]
 fn i18_bot_only_fields_never_pass() {
     for kind in ["LAUNCH_REQUEST", "INTENT_REQUEST", "MY_TYPE"] {
         let mut data = json!({"type":kind,"rawQuery":"x","payload":{"ok":1}});
