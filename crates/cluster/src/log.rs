@@ -65,6 +65,8 @@ pub enum Appended {
         /// The newest record, if any.
         actual: Option<Sequence>,
     },
+    /// Not written: a record of the entity is damaged, so nothing may follow it.
+    Damaged,
 }
 
 /// A record as it was written.
