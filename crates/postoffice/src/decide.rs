@@ -16,7 +16,7 @@ use stentor_types::{
 use crate::{
     commit::{BotRequest, Commit},
     session::Context,
-    state::State,
+    state::{Endpoint, State},
 };
 
 /// A decision in the making: the state as it will be, and how it came to be.
@@ -94,12 +94,7 @@ impl<'a> Decision<'a> {
         floor: Option<i64>,
         request: Option<bytes::Bytes>,
     ) -> EventNumber {
-        let now = i64::try_from(self.at.as_millis()).unwrap_or(i64::MAX / 2);
-        let least = self.state.last_stamp.0.saturating_add(2);
-        let above = floor.map_or(least, |floor| floor.saturating_add(1));
-        let stamp = now.max(least).max(above);
-        // Even: what a gateway says on its own account is stamped odd, so the two never meet.
-        let stamp = Stamp(stamp.saturating_add(stamp & 1));
+        let stamp = self.next_stamp(floor);
         let event = Event { n: self.state.n.next(), stamp, audience, kind };
         self.state.fold(&event, request.as_ref(), self.at);
         let n = event.n;
@@ -108,6 +103,16 @@ impl<'a> Decision<'a> {
             self.commit.requests.push(BotRequest { n, body });
         }
         n
+    }
+
+    /// The stamp of the next event, above `floor`.
+    fn next_stamp(&self, floor: Option<i64>) -> Stamp {
+        let now = i64::try_from(self.at.as_millis()).unwrap_or(i64::MAX / 2);
+        let least = self.state.last_stamp.0.saturating_add(2);
+        let above = floor.map_or(least, |floor| floor.saturating_add(1));
+        let stamp = now.max(least).max(above);
+        // Even: what a gateway says on its own account is stamped odd, so the two never meet.
+        Stamp(stamp.saturating_add(stamp & 1))
     }
 
     /// A connection is gone.
@@ -141,17 +146,31 @@ impl<'a> Decision<'a> {
         let Some(endpoint) = self.state.endpoints.get(&connection) else {
             return Reply::AttachFirst;
         };
-        if mid.counter <= endpoint.counter {
-            return Reply::Duplicate(endpoint.event_of(mid.counter));
+        if let Some(reply) = not_next(endpoint, connection, mid) {
+            return reply;
         }
         self.emit(Audience::Staff, EventKind::Rejected { mid, code, body: body.clone() });
         Reply::Rejected(code)
     }
 
+    /// How long somebody without a connection stays.
     fn grace(&self, user: UserKey) -> std::time::Duration {
         match self.state.participants.get(&user).map(|participant| participant.role) {
             Some(Role::Agent) => self.context.rules.agent_grace,
             _ => self.context.rules.visitor_grace,
         }
     }
+}
+
+/// The answer to a message that is not the next one of its connection; nothing if it is.
+fn not_next(endpoint: &Endpoint, connection: ConnectionId, mid: Mid) -> Option<Reply> {
+    if mid.client != connection.into() {
+        // Somebody else's number: taking it would leave a hole in theirs.
+        return Some(Reply::Rejected(RejectCode::NotPermitted));
+    }
+    if mid.counter <= endpoint.counter {
+        return Some(Reply::Duplicate(endpoint.event_of(mid.counter)));
+    }
+    let expected = endpoint.counter.saturating_add(1);
+    (mid.counter > expected).then_some(Reply::Gap(expected))
 }

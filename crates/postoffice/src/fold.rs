@@ -5,11 +5,12 @@
 
 use bytes::Bytes;
 use stentor_types::{
-    ClockSegment, Control, Event, EventKind, EventNumber, Said, Timestamp, TurnEnd, UserKey,
+    ClockSegment, ConnectionId, Control, Event, EventKind, EventNumber, Said, Stamp, Timestamp, TurnEnd,
+    UserKey,
 };
 
 use crate::{
-    rules::{ATTEMPTS, DEVICES_MAX, RECENT_MAX, SEGMENTS_MAX},
+    rules::{ATTEMPTS, DEPARTED_MAX, DEVICES_MAX, RECENT_MAX, SEGMENTS_MAX},
     state::{Endpoint, Participant, Request, State, Turn, TurnPhase},
 };
 
@@ -20,6 +21,9 @@ impl State {
         self.n = event.n;
         self.last_stamp = event.stamp;
         self.last_at = at;
+        if self.is_shown(&event.kind) {
+            self.last_shown = event.n;
+        }
         match &event.kind {
             EventKind::Opened { visitor, claimed } => {
                 self.visitor = Some(*visitor);
@@ -40,6 +44,7 @@ impl State {
                 self.participants.insert(*user, participant);
             }
             EventKind::Attached { connection, user, counter, permissions } => {
+                self.departed.retain(|(gone, _)| gone != connection);
                 let endpoint = self.endpoints.entry(*connection).or_insert_with(|| {
                     if let Some(participant) = self.participants.get_mut(user) {
                         participant.connections += 1;
@@ -62,20 +67,17 @@ impl State {
             }
             EventKind::Detached { connection, delivered, leaves_at } => {
                 if let Some(endpoint) = self.endpoints.remove(connection) {
-                    self.connection_gone(endpoint.user, *delivered, *leaves_at);
+                    self.connection_gone(*connection, &endpoint, *delivered, *leaves_at);
                 }
             }
             EventKind::GatewayLost { gateway, leaves_at } => {
-                let mut gone = Vec::new();
-                self.endpoints.retain(|connection, endpoint| {
-                    let stays = connection.gateway != *gateway;
-                    if !stays {
-                        gone.push(endpoint.user);
-                    }
-                    stays
-                });
-                for user in gone {
-                    self.connection_gone(user, None, *leaves_at);
+                let (gone, stay) = std::mem::take(&mut self.endpoints)
+                    .into_iter()
+                    .partition(|(connection, _)| connection.gateway == *gateway);
+                self.endpoints = stay;
+                let gone: std::collections::BTreeMap<_, _> = gone;
+                for (connection, endpoint) in &gone {
+                    self.connection_gone(*connection, endpoint, None, *leaves_at);
                 }
             }
             EventKind::Left { user, .. } => {
@@ -87,12 +89,12 @@ impl State {
                 self.fold_turn_started(*turn, *attempt, *deadline);
             }
             EventKind::TurnFailed { turn, attempt, delay_s, .. } => {
-                let over = *attempt >= ATTEMPTS;
-                let until = at.after(std::time::Duration::from_secs(u64::from(*delay_s)));
-                self.turn = self.turn.take().and_then(|open| {
-                    let ended = open.request.n == *turn && over;
-                    (!ended).then(|| Turn { phase: TurnPhase::Waiting { until }, ..open })
-                });
+                if *attempt >= ATTEMPTS {
+                    self.end_turn(*turn);
+                } else if let Some(open) = self.turn.as_mut().filter(|open| open.request.n == *turn) {
+                    let until = at.after(std::time::Duration::from_secs(u64::from(*delay_s)));
+                    open.phase = TurnPhase::Waiting { until };
+                }
             }
             EventKind::Replied { turn, .. } | EventKind::Draft { turn, .. } => self.end_turn(*turn),
             EventKind::TurnEnded { turn, how } => self.fold_turn_ended(*turn, *how),
@@ -114,13 +116,34 @@ impl State {
         }
     }
 
+    /// Whether clients are shown an event of this kind under its stamp.
+    fn is_shown(&self, kind: &EventKind) -> bool {
+        match kind {
+            // Nobody is shown their own coming.
+            EventKind::Joined { .. } => !self.participants.is_empty(),
+            EventKind::Left { .. }
+            | EventKind::Said(_)
+            | EventKind::Replied { .. }
+            | EventKind::Notice { .. }
+            | EventKind::TurnFailed { .. } => true,
+            _ => false,
+        }
+    }
+
     fn connection_gone(
         &mut self,
-        user: UserKey,
+        connection: ConnectionId,
+        endpoint: &Endpoint,
         delivered: Option<EventNumber>,
         leaves_at: Timestamp,
     ) {
-        let Some(participant) = self.participants.get_mut(&user) else { return };
+        if endpoint.counter > 0 {
+            if self.departed.len() >= DEPARTED_MAX {
+                self.departed.pop_front();
+            }
+            self.departed.push_back((connection, endpoint.counter));
+        }
+        let Some(participant) = self.participants.get_mut(&endpoint.user) else { return };
         participant.connections = participant.connections.saturating_sub(1);
         if let Some(delivered) = delivered {
             participant.delivered = participant.delivered.max(delivered);
@@ -135,6 +158,10 @@ impl State {
             return;
         }
         let segments = self.devices.entry(user).or_default();
+        if segments.is_empty() && segment.floor > Stamp(0) {
+            // It has been shown session time so far; a replay must show the same again.
+            segments.push(ClockSegment::IDENTITY);
+        }
         if segments.len() >= SEGMENTS_MAX {
             segments.remove(0);
         }

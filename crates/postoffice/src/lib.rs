@@ -22,8 +22,8 @@ pub use self::{
     commit::{BotRequest, Commit, Effect},
     directory::{DIRECTORY_ENTRIES_MAX, Directory, DirectoryEntry, Resolved},
     rules::{
-        ATTEMPT_SLACK, ATTEMPTS, BotRules, CLOCK_DELAY_MS, CLOCK_TOLERANCE_MS, QUEUE_BYTES_MAX,
-        QUEUE_MAX, Rules,
+        ATTEMPT_SLACK, ATTEMPTS, BotRules, CLOCK_DELAY_MS, CLOCK_TOLERANCE_MS, DEPARTED_MAX,
+        QUEUE_BYTES_MAX, QUEUE_MAX, Rules,
     },
     session::{Context, Session},
     state::{Endpoint, Participant, Request, State, Turn, TurnPhase},

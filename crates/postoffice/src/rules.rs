@@ -20,8 +20,9 @@ pub const CLOCK_TOLERANCE_MS: i64 = 2_000;
 /// A widget sends what it queued at most 10 s late, polling each second: a stamp that is older than
 /// the clock says by no more than this may just be late, and does not move the clock.
 pub const CLOCK_DELAY_MS: i64 = 12_000;
-/// The widget stamps its wish to join about a second before it sends it.
-pub(crate) const JOIN_DELAY_MS: i64 = 1_000;
+/// Connections that are gone whose counters are remembered, so that a message sent again over one of
+/// them is not taken twice. Beyond it the one that went first is forgotten: its gateway has given up by then.
+pub const DEPARTED_MAX: usize = 256;
 /// Devices whose clocks are remembered in one session.
 pub(crate) const DEVICES_MAX: usize = 256;
 /// How much later than the connector the session itself gives an attempt up, so that the reason

@@ -108,12 +108,15 @@ impl Session {
     }
 
     /// Whether a legacy client of `user` is shown this event again when it attaches anew: messages of
-    /// others and joins, but never their own messages, failures or typing.
+    /// others and their coming and going, but never what is their own, failures or typing.
     #[must_use]
     pub fn replays(user: UserKey, event: &Event) -> bool {
         match &event.kind {
             EventKind::Said(said) => said.user != user && !said.greeting,
             EventKind::Replied { .. } | EventKind::Notice { .. } => true,
+            EventKind::Joined { user: other, .. } | EventKind::Left { user: other, .. } => {
+                *other != user
+            }
             _ => false,
         }
     }

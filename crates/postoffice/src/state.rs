@@ -19,6 +19,9 @@ pub struct State {
     pub last_stamp: Stamp,
     /// Time of the last commit.
     pub last_at: Timestamp,
+    /// The last event that clients are shown under its stamp: a message, a notice, somebody coming or
+    /// going; 0 = nothing yet.
+    pub last_shown: EventNumber,
     /// Whose session it is; nobody's before event 1.
     pub visitor: Option<UserKey>,
     /// The id that the visitor's widget made up for it.
@@ -27,6 +30,8 @@ pub struct State {
     pub participants: BTreeMap<UserKey, Participant>,
     /// Over which connections.
     pub endpoints: BTreeMap<ConnectionId, Endpoint>,
+    /// Counters of connections that are gone, in the order in which they went.
+    pub departed: VecDeque<(ConnectionId, u64)>,
     /// Who answers the visitor.
     pub control: Control,
     /// Counts the changes of its kind.
@@ -117,10 +122,12 @@ impl State {
             epoch,
             last_stamp: Stamp(0),
             last_at: Timestamp(0),
+            last_shown: EventNumber::NONE,
             visitor: None,
             claimed: None,
             participants: BTreeMap::new(),
             endpoints: BTreeMap::new(),
+            departed: VecDeque::new(),
             control: Control::Bot,
             control_epoch: ControlEpoch(0),
             turn: None,
@@ -137,6 +144,14 @@ impl State {
             .and_then(|segments| segments.last())
             .copied()
             .unwrap_or(ClockSegment::IDENTITY)
+    }
+
+    /// Counter of the last message taken from a connection, as far as that is remembered.
+    pub(crate) fn counter(&self, connection: ConnectionId) -> u64 {
+        let departed =
+            || self.departed.iter().find(|(gone, _)| *gone == connection).map(|(_, counter)| *counter);
+        let here = self.endpoints.get(&connection).map(|endpoint| endpoint.counter);
+        here.or_else(departed).unwrap_or(0)
     }
 
     /// When something is due even if nothing arrives.

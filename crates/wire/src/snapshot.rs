@@ -54,6 +54,10 @@ pub fn encode_snapshot(state: &State) -> Bytes {
         user: user_to_bytes(*user),
         segments: segments.iter().map(|segment| clock_to_pb(*user, *segment)).collect(),
     });
+    let departed = state.departed.iter().map(|(connection, counter)| pb::DepartedState {
+        connection: Some(connection_to_pb(*connection)),
+        counter: *counter,
+    });
     let snapshot = pb::Snapshot {
         format: FORMAT,
         n: state.n.0,
@@ -69,6 +73,8 @@ pub fn encode_snapshot(state: &State) -> Bytes {
         turn,
         queue: state.queue.iter().map(request).collect(),
         devices: devices.collect(),
+        departed: departed.collect(),
+        last_shown: state.last_shown.0,
     };
     snapshot.encode_to_vec().into()
 }
@@ -86,6 +92,7 @@ pub fn decode_snapshot(bytes: &Bytes) -> Result<State, DecodeError> {
     state.n = EventNumber(snapshot.n);
     state.last_stamp = Stamp(snapshot.last_stamp);
     state.last_at = Timestamp(snapshot.last_at);
+    state.last_shown = EventNumber(snapshot.last_shown);
     state.visitor = snapshot.visitor.map(|user| user_key(&user)).transpose()?;
     state.claimed = snapshot.claimed;
     state.participants = participants(&snapshot.participants)?;
@@ -102,6 +109,10 @@ pub fn decode_snapshot(bytes: &Bytes) -> Result<State, DecodeError> {
             recent: endpoint.recent.into_iter().map(EventNumber).collect(),
         };
         state.endpoints.insert(connection, endpoint);
+    }
+    for departed in snapshot.departed {
+        let connection = connection_from_pb(departed.connection)?;
+        state.departed.push_back((connection, departed.counter));
     }
     state.control = decode_control(snapshot.control.as_ref())?;
     state.control_epoch = ControlEpoch(snapshot.control_epoch);

@@ -14,22 +14,21 @@ impl Decision<'_> {
         if known.is_none() && self.state.endpoints.len() >= ENDPOINTS_MAX {
             return Reply::Rejected(RejectCode::TooManyConnections);
         }
-        if attach.role == Role::Visitor {
-            match self.state.visitor {
-                // A session belongs to the visitor who opened it.
-                Some(visitor) if visitor != attach.user => {
-                    return Reply::Rejected(RejectCode::NotPermitted);
-                }
-                Some(_) => {}
-                None => {
-                    let claimed = attach.claimed.clone();
-                    let opened = EventKind::Opened { visitor: attach.user, claimed };
-                    self.emit(Audience::Staff, opened);
-                }
+        match (self.state.visitor, attach.role) {
+            // A session belongs to the visitor who opened it, and begins with them.
+            (Some(visitor), Role::Visitor) if visitor != attach.user => {
+                return Reply::Rejected(RejectCode::NotPermitted);
+            }
+            (None, Role::Agent) => return Reply::Rejected(RejectCode::NotPermitted),
+            (Some(_), _) => {}
+            (None, Role::Visitor) => {
+                let claimed = attach.claimed.clone();
+                let opened = EventKind::Opened { visitor: attach.user, claimed };
+                self.emit(Audience::Staff, opened);
             }
         }
         if let Some(client_time) = attach.client_time {
-            self.clock_by_join(attach.user, client_time, at);
+            self.measure_clock(attach.user, client_time, at);
         }
         if !self.state.participants.contains_key(&attach.user) {
             let joined = EventKind::Joined {
@@ -43,7 +42,8 @@ impl Decision<'_> {
         let attached = EventKind::Attached {
             connection: attach.connection,
             user: attach.user,
-            counter: attach.counter,
+            // What was taken once is not taken again, whatever the gateway remembers.
+            counter: attach.counter.max(self.state.counter(attach.connection)),
             permissions: attach.permissions,
         };
         Reply::Committed(self.emit(Audience::Staff, attached))

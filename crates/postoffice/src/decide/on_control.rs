@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stentor_types::{Audience, Control, ControlChange, EventKind, Reply, TurnEnd, UserKey};
+use stentor_types::{Audience, Control, ControlChange, EventKind, RejectCode, Reply, Role, TurnEnd, UserKey};
 
 use super::Decision;
 
@@ -10,10 +10,18 @@ impl Decision<'_> {
     pub(super) fn on_control(&mut self, change: ControlChange) -> Reply {
         let before = self.state.n;
         match change {
+            // Somebody who is not here could never leave, and nobody would answer the visitor.
+            ControlChange::Take(user) if !self.is_agent(user) => {
+                return Reply::Rejected(RejectCode::NotPermitted);
+            }
             ControlChange::Take(user) => self.take_control(user),
             ControlChange::Release(user) => self.release(user),
         }
         if self.state.n == before { Reply::Nothing } else { Reply::Committed(self.state.n) }
+    }
+
+    fn is_agent(&self, user: UserKey) -> bool {
+        self.state.participants.get(&user).is_some_and(|participant| participant.role == Role::Agent)
     }
 
     fn take_control(&mut self, user: UserKey) {

@@ -5,7 +5,7 @@ use stentor_types::{
     TurnEnd,
 };
 
-use super::Decision;
+use super::{Decision, not_next};
 use crate::rules::{QUEUE_BYTES_MAX, QUEUE_MAX};
 
 impl Decision<'_> {
@@ -13,12 +13,8 @@ impl Decision<'_> {
         let Some(endpoint) = self.state.endpoints.get(&say.connection) else {
             return Reply::AttachFirst;
         };
-        if say.mid.counter <= endpoint.counter {
-            return Reply::Duplicate(endpoint.event_of(say.mid.counter));
-        }
-        let expected = endpoint.counter.saturating_add(1);
-        if say.mid.counter > expected {
-            return Reply::Gap(expected);
+        if let Some(reply) = not_next(endpoint, say.connection, say.mid) {
+            return reply;
         }
         let (user, sends) = (endpoint.user, endpoint.permissions.sends);
         let role = self.state.participants.get(&user).map(|participant| participant.role);
@@ -33,7 +29,7 @@ impl Decision<'_> {
             self.emit(Audience::Staff, EventKind::Rejected { mid: say.mid, code, body });
             return Reply::Rejected(code);
         }
-        let floor = say.client_time.and_then(|time| self.clock_by_message(user, time, at));
+        let floor = say.client_time.and_then(|time| self.measure_clock(user, time, at));
         let alias = match self.state.participants.get(&user) {
             Some(participant) => participant.alias.clone(),
             None => Alias::of(&self.session, user),

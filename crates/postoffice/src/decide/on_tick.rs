@@ -31,6 +31,7 @@ impl Decision<'_> {
             }
             TurnPhase::Waiting { until } if until <= self.at => {
                 self.begin_attempt(n, attempt.saturating_add(1));
+                self.start_turn();
             }
             TurnPhase::Calling { .. } | TurnPhase::Waiting { .. } => {}
         }
