@@ -1,1 +1,183 @@
-//! Placeholder.
+//! The router: owns partitions, runs the session logic, commits, fans out.
+//!
+//! A request reaches the actor of its session; the actor lets the core decide; the committer gathers
+//! the commits of many sessions into one write; and only when the log has them does anything leave:
+//! answers, fan-out, attempts to ask a bot. What is kept in memory is a cache of the log.
+//!
+//! Knows nothing of sockets, of JSON or of how the log is stored.
+
+mod actor;
+mod actors;
+mod clock;
+mod committer;
+mod directories;
+mod dispatch;
+mod history;
+mod load;
+mod metrics;
+mod random;
+mod request;
+mod retention;
+mod rules;
+mod settle;
+mod startup;
+mod timers;
+
+use std::sync::Arc;
+
+use stentor_apps::AppSet;
+use stentor_cluster::{Effects, Fanout, Log, local::LocalRequest};
+use stentor_store::Store;
+use stentor_types::Input;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    actors::Actors, committer::Committer, directories::Directories, dispatch::Dispatcher,
+    metrics::Metrics, random::Random, timers::Timers,
+};
+pub use self::{clock::Clock, committer::CommitLimits};
+
+/// Looks at an input before it is decided about.
+pub type FailPoint = Arc<dyn Fn(&Input) + Send + Sync>;
+
+/// What can be set about a router.
+#[derive(Clone)]
+pub struct Config {
+    /// How commits of different sessions are gathered.
+    pub commits: CommitLimits,
+    /// Where time comes from.
+    pub clock: Clock,
+    /// Called with each input before it is decided: lets fault tests make one input panic.
+    pub fail_point: Option<FailPoint>,
+}
+
+/// A router could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A metric of the same name is registered already.
+    #[error("failed to register a metric")]
+    Metrics(#[from] prometheus::Error),
+    /// The operating system has no random numbers.
+    #[error("failed to draw random numbers from the operating system")]
+    Random(#[from] getrandom::Error),
+}
+
+/// The router cannot go on: what the log promised may no longer be believed.
+#[derive(Debug, thiserror::Error)]
+#[error("the log has failed; start again to recover from what is on disk")]
+pub struct LogFailed;
+
+/// Everything that the parts of a router share.
+pub(crate) struct Shared<L, S, B> {
+    pub(crate) log: Arc<L>,
+    pub(crate) store: Arc<S>,
+    pub(crate) bus: Arc<B>,
+    pub(crate) apps: watch::Receiver<Arc<AppSet>>,
+    pub(crate) committer: Committer,
+    pub(crate) timers: Timers,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) metrics: Metrics,
+    pub(crate) fail_point: Option<FailPoint>,
+    /// Names this life of the router in its commits.
+    pub(crate) writer: u64,
+    /// Cancelled when the log has failed for good.
+    pub(crate) failed: CancellationToken,
+}
+
+/// A router over a log, a store and a bus.
+#[derive(Debug)]
+pub struct Router<L, S, B> {
+    actors: Actors<L, S, B>,
+    timers_due: timers::Due,
+    committer: committer::Gatherer,
+}
+
+// === impl Config ===
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { commits: CommitLimits::default(), clock: Clock::system(), fail_point: None }
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Config").field("commits", &self.commits).finish_non_exhaustive()
+    }
+}
+
+// === impl Router ===
+
+impl<L: Log, S: Store, B: Fanout + Effects> Router<L, S, B> {
+    /// A router that does nothing before it is run.
+    ///
+    /// # Errors
+    /// A metric is registered twice, or there are no random numbers.
+    pub fn new(
+        config: Config,
+        log: Arc<L>,
+        store: Arc<S>,
+        bus: Arc<B>,
+        apps: watch::Receiver<Arc<AppSet>>,
+        registry: &prometheus::Registry,
+    ) -> Result<Self, SetupError> {
+        let metrics = Metrics::new(registry)?;
+        let random = Random::try_new()?;
+        let (committer, gatherer) = Committer::new(config.commits, metrics.clone());
+        let (timers, timers_due) = Timers::new();
+        let shared = Shared {
+            log,
+            store,
+            bus,
+            apps,
+            committer,
+            timers,
+            clock: config.clock,
+            writer: random.number(),
+            random,
+            metrics,
+            fail_point: config.fail_point,
+            failed: CancellationToken::new(),
+        };
+        Ok(Self { actors: Actors::new(Arc::new(shared)), timers_due, committer: gatherer })
+    }
+
+    /// Serves requests until `drain` is cancelled, then finishes what is in flight.
+    ///
+    /// `ready` is cancelled once the sessions that something is due for have been taken up.
+    ///
+    /// # Errors
+    /// The log has failed for good: the process must end and be started anew.
+    pub async fn run(
+        self,
+        requests: mpsc::Receiver<LocalRequest>,
+        ready: CancellationToken,
+        drain: CancellationToken,
+    ) -> Result<(), LogFailed> {
+        let shared = Arc::clone(self.actors.shared());
+        let failed = shared.failed.clone();
+        let stop = CancellationToken::new();
+        let committing = tokio::spawn(self.committer.run(Arc::clone(&shared.log), failed.clone()));
+        let timing = tokio::spawn(self.timers_due.run(self.actors.clone(), stop.clone()));
+        let keeping = tokio::spawn(retention::run(self.actors.clone(), stop.clone()));
+        let starting = tokio::spawn(startup::take_up(self.actors.clone(), ready, stop.clone()));
+        let directories = Arc::new(Directories::new(Arc::clone(&shared)));
+        let dispatcher = Dispatcher::new(self.actors.clone(), directories);
+        dispatcher.run(requests, drain, failed.clone()).await;
+        stop.cancel();
+        self.actors.stop().await;
+        timing.abort();
+        keeping.abort();
+        starting.abort();
+        committing.abort();
+        if failed.is_cancelled() { Err(LogFailed) } else { Ok(()) }
+    }
+}
+
+impl<L, S, B> std::fmt::Debug for Shared<L, S, B> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Shared").finish_non_exhaustive()
+    }
+}

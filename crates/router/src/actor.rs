@@ -1,0 +1,287 @@
+//! One session in memory: takes what has arrived, lets the core decide, writes, settles.
+//!
+//! One commit is in flight; what arrives meanwhile forms the next one.
+
+mod decide;
+mod write;
+
+use std::time::Duration;
+
+use stentor_cluster::{Effects, Fanout, Log};
+use stentor_postoffice::{Effect, Session};
+use stentor_store::Store;
+use stentor_types::{BotResult, EffectId, EventNumber, Input, InputKind, Sequence};
+use stentor_wire::pb;
+use tokio::{sync::mpsc, sync::oneshot, time::timeout};
+use tracing::{error, warn};
+
+use crate::{
+    actors::{Actors, Key},
+    history::{self, Recent},
+    load::{self, Loaded},
+    request::{self, Attaching},
+    settle,
+};
+
+/// Inputs decided about at once.
+const INPUTS_MAX: usize = 64;
+/// How long a session stays in memory without anything to do.
+const IDLE: Duration = Duration::from_secs(60);
+/// How often an attempt that found the connectors' queue full is offered again.
+const OFFER_AGAIN: Duration = Duration::from_millis(250);
+/// How long to wait before a log or store that did not answer is asked again.
+const LOAD_AGAIN: Duration = Duration::from_millis(500);
+/// How long a damaged session is left alone before it is looked at again.
+const DAMAGE_AGAIN: Duration = Duration::from_secs(30);
+/// Events handed out by one fetch.
+const FETCH_MAX: u64 = 500;
+
+/// What a session is asked.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Inputs of one connection, in order.
+    Inputs { inputs: Vec<Input>, answer: oneshot::Sender<Vec<pb::InputReply>> },
+    /// How an attempt to ask the bot ended.
+    Outcome { effect: EffectId, result: BotResult, answer: oneshot::Sender<pb::OutcomeReply> },
+    /// Events again.
+    Fetch { from: EventNumber, to: EventNumber, answer: oneshot::Sender<pb::FetchReply> },
+    /// A deadline has come, or the session is to be taken up after a restart.
+    Tick,
+}
+
+/// Why a decision could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Its record is damaged: it can only be looked at.
+    Damaged,
+    /// Not now.
+    TryAgain,
+}
+
+/// A session in memory.
+pub(crate) struct Actor<'a, L, S, B> {
+    pub(crate) actors: &'a Actors<L, S, B>,
+    pub(crate) key: Key,
+    pub(crate) session: Session,
+    pub(crate) head: Option<Sequence>,
+    pub(crate) recent: Recent,
+    /// Commits since the last snapshot.
+    pub(crate) since_snapshot: u32,
+    /// An attempt that no connector has taken yet.
+    pub(crate) unsent: Option<Effect>,
+}
+
+/// Runs a session until it has been idle for long enough.
+pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects>(
+    actors: &Actors<L, S, B>,
+    key: Key,
+    mut commands: mpsc::Receiver<Command>,
+) {
+    let loaded = load_until_it_works(actors, &key, &mut commands).await;
+    actors.loaded();
+    let Some(loaded) = loaded else { return };
+    let mut actor = Actor::new(actors, key, loaded);
+    actor.take_up().await;
+    // Inputs of the loop:
+    // - commands: closed when the router stops; what is in it is still done;
+    // - the time-out: an attempt has to be offered again, or nothing happened for long enough.
+    loop {
+        let patience = if actor.unsent.is_some() { OFFER_AGAIN } else { IDLE };
+        match timeout(patience, commands.recv()).await {
+            Ok(Some(first)) => {
+                let mut batch = vec![first];
+                while batch.len() < INPUTS_MAX {
+                    let Ok(next) = commands.try_recv() else { break };
+                    batch.push(next);
+                }
+                if let Err(trouble) = actor.take(batch).await {
+                    if trouble == Trouble::Damaged {
+                        refuse_all(&actor.key, &mut commands).await;
+                    }
+                    return;
+                }
+            }
+            Ok(None) => return,
+            Err(_) if actor.unsent.is_some() => settle::offer(&mut actor),
+            // A command that slips in between is left for the next actor: closing comes first.
+            Err(_) => {
+                commands.close();
+                let mut rest = Vec::new();
+                while let Ok(command) = commands.try_recv() {
+                    rest.push(command);
+                }
+                if !rest.is_empty() {
+                    // Trouble has been answered; there is nobody else to tell.
+                    let _ = actor.take(rest).await;
+                }
+                return;
+            }
+        }
+    }
+}
+
+async fn load_until_it_works<L: Log, S: Store, B: Fanout + Effects>(
+    actors: &Actors<L, S, B>,
+    key: &Key,
+    commands: &mut mpsc::Receiver<Command>,
+) -> Option<Loaded> {
+    let shared = actors.shared();
+    loop {
+        match load::load(shared, key).await {
+            Ok(loaded) => return Some(loaded),
+            Err(cause) if cause.is_damage() => {
+                let chain = crate::metrics::chain(&cause);
+                error!(app = %key.app, session = %key.session, cause = chain, "session is damaged and stays closed");
+                shared.metrics.session_damaged();
+                refuse_all(key, commands).await;
+                return None;
+            }
+            Err(cause) => {
+                let chain = crate::metrics::chain(&cause);
+                warn!(app = %key.app, session = %key.session, cause = chain, "session could not be loaded yet");
+                tokio::select! {
+                    () = tokio::time::sleep(LOAD_AGAIN) => {}
+                    () = shared.failed.cancelled() => return None,
+                }
+            }
+        }
+    }
+}
+
+/// Answers everything with "damaged" for a while.
+async fn refuse_all(key: &Key, commands: &mut mpsc::Receiver<Command>) {
+    let until = tokio::time::Instant::now() + DAMAGE_AGAIN;
+    while let Ok(Some(command)) = tokio::time::timeout_at(until, commands.recv()).await {
+        request::answer_trouble(command, Trouble::Damaged);
+    }
+    commands.close();
+    while let Ok(command) = commands.try_recv() {
+        request::answer_trouble(command, Trouble::Damaged);
+    }
+    tracing::debug!(app = %key.app, session = %key.session, "damaged session is looked at again when asked for");
+}
+
+// === impl Actor ===
+
+impl<'a, L: Log, S: Store, B: Fanout + Effects> Actor<'a, L, S, B> {
+    fn new(actors: &'a Actors<L, S, B>, key: Key, loaded: Loaded) -> Self {
+        Self {
+            actors,
+            key,
+            session: loaded.session,
+            head: loaded.head,
+            recent: loaded.recent,
+            // The first commit after a load carries a snapshot, so that the next load is short.
+            since_snapshot: if loaded.head.is_some() { u32::MAX } else { 0 },
+            unsent: None,
+        }
+    }
+
+    /// After a load: connections of gateways that are gone are gone; an attempt that was out when the
+    /// last owner went is made again, under the same id.
+    async fn take_up(&mut self) {
+        let alive = self.actors.shared().bus.gateways();
+        let mut lost: Vec<_> = self
+            .session
+            .state()
+            .endpoints
+            .keys()
+            .map(|connection| connection.gateway)
+            .filter(|gateway| !alive.contains(gateway))
+            .collect();
+        lost.dedup();
+        let at = self.actors.shared().clock.now();
+        let inputs: Vec<_> = lost
+            .into_iter()
+            .map(|gateway| Input { at, kind: InputKind::GatewayLost { gateway } })
+            .collect();
+        if !inputs.is_empty() && self.write(inputs).await.is_err() {
+            warn!(app = %self.key.app, session = %self.key.session, "lost connections could not be noted yet");
+        }
+        self.unsent = self.session.open_effect();
+        settle::offer(self);
+        let deadline = self.session.next_deadline();
+        self.actors.shared().timers.set(self.key.clone(), deadline).await;
+    }
+
+    /// Decides about a batch of commands, writes, and answers.
+    async fn take(&mut self, batch: Vec<Command>) -> Result<(), Trouble> {
+        let mut inputs = Vec::new();
+        let mut spans = Vec::new();
+        let at = self.actors.shared().clock.now();
+        for command in &batch {
+            let from = inputs.len();
+            match command {
+                Command::Inputs { inputs: more, .. } => inputs.extend(more.iter().cloned()),
+                Command::Outcome { effect, result, .. } => {
+                    let result = result.clone();
+                    inputs.push(Input { at, kind: InputKind::Outcome { effect: *effect, result } });
+                }
+                Command::Tick => inputs.push(Input { at, kind: InputKind::Tick }),
+                Command::Fetch { .. } => {}
+            }
+            spans.push(from..inputs.len());
+        }
+        let attaching = Attaching::gather(&self.session, &inputs);
+        let replies = match self.write(inputs).await {
+            Ok(replies) => replies,
+            Err(trouble) => {
+                for command in batch {
+                    request::answer_trouble(command, trouble);
+                }
+                return Err(trouble);
+            }
+        };
+        for (command, span) in batch.into_iter().zip(spans) {
+            match command {
+                Command::Inputs { answer, .. } => {
+                    let mut results = Vec::with_capacity(span.len());
+                    for (place, reply) in
+                        replies.iter().enumerate().skip(span.start).take(span.len())
+                    {
+                        results.push(self.input_reply(*reply, attaching.at(place)).await);
+                    }
+                    // Whoever no longer waits asks again.
+                    let _ = answer.send(results);
+                }
+                Command::Outcome { answer, .. } => {
+                    let _ = answer.send(request::settled());
+                }
+                Command::Fetch { from, to, answer } => {
+                    let _ = answer.send(self.fetch(from, to).await);
+                }
+                Command::Tick => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Events `from..=to`, from memory if it has them all.
+    pub(crate) async fn events(
+        &self,
+        from: EventNumber,
+        to: EventNumber,
+    ) -> Vec<(EventNumber, bytes::Bytes)> {
+        if let Some(events) = self.recent.range(from, to) {
+            return events;
+        }
+        let head = self.session.state().n;
+        match history::read(self.actors.shared(), &self.key, from, to, head).await {
+            Ok(events) => events,
+            Err(cause) => {
+                let chain = crate::metrics::chain(&cause);
+                warn!(app = %self.key.app, session = %self.key.session, cause = chain, "older events could not be read");
+                Vec::new()
+            }
+        }
+    }
+
+    async fn fetch(&self, from: EventNumber, to: EventNumber) -> pb::FetchReply {
+        let last = to.0.min(from.0.saturating_add(FETCH_MAX - 1)).min(self.session.state().n.0);
+        let events = self.events(from, EventNumber(last)).await;
+        pb::FetchReply {
+            epoch: self.session.state().epoch.0,
+            events: events.into_iter().map(|(_, event)| event).collect(),
+        }
+    }
+}

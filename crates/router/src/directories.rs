@@ -1,0 +1,178 @@
+//! The directories of visitors: which session a claim leads to.
+//!
+//! A directory is written before the first commit of a session that it names. A crash between the two
+//! leaves a name for a session in which nothing has happened yet, which is no different from a session
+//! that is opened on demand.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use stentor_cluster::{Append, Appended, Entity, EntityKind, Header, Log};
+use stentor_postoffice::{Directory, Resolved};
+use stentor_store::Store;
+use stentor_types::{
+    AppId, CommitId, EventNumber, Sequence, SessionId, Timestamp, UserKey, Visitor,
+};
+use stentor_wire::{DirectoryRecord, decode_directory, encode_directory};
+use tracing::{error, warn};
+
+use crate::{Shared, actor::Trouble, committer::Committed, load::LoadError};
+
+/// Directories kept in memory. Overflow: those nobody is using are forgotten and read again when needed.
+const CACHED_MAX: usize = 65_536;
+/// How often a claim is resolved again because somebody else had written.
+const CONFLICTS_MAX: u32 = 5;
+
+type Slot = Arc<tokio::sync::Mutex<Option<Known>>>;
+
+/// The directories in memory.
+pub(crate) struct Directories<L, S, B> {
+    shared: Arc<Shared<L, S, B>>,
+    slots: Mutex<HashMap<(AppId, UserKey), Slot>>,
+}
+
+/// A directory as the log has it.
+#[derive(Debug)]
+struct Known {
+    directory: Directory,
+    head: Option<Sequence>,
+    at: Timestamp,
+}
+
+// === impl Directories ===
+
+impl<L: Log, S: Store, B: Send + Sync> Directories<L, S, B> {
+    pub(crate) fn new(shared: Arc<Shared<L, S, B>>) -> Self {
+        Self { shared, slots: Mutex::default() }
+    }
+
+    /// The session that a visitor's claim leads to; `None` for a bare reconnect that leads nowhere.
+    pub(crate) async fn resolve(
+        &self,
+        app: &AppId,
+        visitor: Visitor,
+        claimed: Option<&str>,
+    ) -> Result<Option<SessionId>, Trouble> {
+        let slot = self.slot(app, visitor.user);
+        let mut known = slot.lock().await;
+        for _ in 0..=CONFLICTS_MAX {
+            let current = match known.take() {
+                Some(current) => current,
+                None => self.load(app, visitor).await?,
+            };
+            let fresh = SessionId::new(visitor.placement, self.shared.random.id());
+            let now = self.shared.clock.now().max(Timestamp(current.at.0.saturating_add(1)));
+            match current.directory.resolve(claimed, fresh, now) {
+                Resolved::Known(session) => {
+                    *known = Some(current);
+                    return Ok(Some(session));
+                }
+                Resolved::Nowhere => {
+                    *known = Some(current);
+                    return Ok(None);
+                }
+                Resolved::Changed(session, directory) => {
+                    let changed = Known { directory, head: current.head, at: now };
+                    match self.write(app, visitor, &changed).await? {
+                        Appended::Stored(sequence) => {
+                            *known = Some(Known { head: Some(sequence), ..changed });
+                            return Ok(Some(session));
+                        }
+                        // Read anew and resolve again: somebody else may have named the session.
+                        Appended::Conflict { .. } => {}
+                        Appended::Damaged => return Err(Trouble::Damaged),
+                    }
+                }
+            }
+        }
+        Err(Trouble::TryAgain)
+    }
+
+    fn slot(&self, app: &AppId, user: UserKey) -> Slot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= CACHED_MAX {
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
+        Arc::clone(slots.entry((app.clone(), user)).or_default())
+    }
+
+    async fn load(&self, app: &AppId, visitor: Visitor) -> Result<Known, Trouble> {
+        self.try_load(app, visitor).await.map_err(|cause| {
+            let chain = crate::metrics::chain(&cause);
+            if cause.is_damage() {
+                error!(%app, user = %visitor.user, cause = chain, "directory is damaged");
+                Trouble::Damaged
+            } else {
+                warn!(%app, user = %visitor.user, cause = chain, "directory could not be read yet");
+                Trouble::TryAgain
+            }
+        })
+    }
+
+    async fn try_load(&self, app: &AppId, visitor: Visitor) -> Result<Known, LoadError> {
+        let entity = entity(app, visitor);
+        let (at, bytes, head) = match self.shared.log.head(&entity).await? {
+            Some(head) => {
+                let records = self.shared.log.read(&entity, head.sequence, 1).await?;
+                let record = records.into_iter().next().ok_or(LoadError::Hole)?;
+                (record.header.at, record.record, Some(head.sequence))
+            }
+            None => match self.shared.store.directory(app, visitor.user).await? {
+                Some(row) => (row.at, row.directory, None),
+                None => {
+                    return Ok(Known {
+                        directory: Directory::default(),
+                        head: None,
+                        at: Timestamp(0),
+                    });
+                }
+            },
+        };
+        Ok(Known { directory: decode_directory(&bytes)?.directory, head, at })
+    }
+
+    async fn write(
+        &self,
+        app: &AppId,
+        visitor: Visitor,
+        changed: &Known,
+    ) -> Result<Appended, Trouble> {
+        let record = encode_directory(&DirectoryRecord {
+            app: app.clone(),
+            user: visitor.user,
+            previous: changed.head,
+            id: CommitId(self.shared.random.id()),
+            at: changed.at,
+            log_incarnation: self.shared.log.incarnation(),
+            directory: changed.directory.clone(),
+        });
+        // A record holds the whole directory: nothing before it is needed.
+        let header = Header {
+            first: EventNumber::NONE,
+            last: EventNumber::NONE,
+            at: changed.at,
+            next_deadline: None,
+            attached: false,
+            snapshot: true,
+        };
+        let append =
+            Append { entity: entity(app, visitor), expected: changed.head, header, record };
+        match self.shared.committer.append(append).await {
+            Committed::Judged(appended) => Ok(appended),
+            // Whether it was written is unknown; the next attempt reads it anew.
+            Committed::Unknown | Committed::Failed => Err(Trouble::TryAgain),
+        }
+    }
+}
+
+impl<L, S, B> std::fmt::Debug for Directories<L, S, B> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Directories").finish_non_exhaustive()
+    }
+}
+
+fn entity(app: &AppId, visitor: Visitor) -> Entity {
+    Entity { app: app.clone(), kind: EntityKind::Directory(visitor.placement, visitor.user) }
+}

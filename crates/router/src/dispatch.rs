@@ -1,0 +1,201 @@
+//! Requests of the bus: read, sent to the actors they concern, answered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+use stentor_cluster::{Effects, Fanout, Log, local::LocalRequest};
+use stentor_store::Store;
+use stentor_types::{
+    AppId, EventNumber, Input, InputKind, PlacementKey, SessionId, Timestamp, Visitor,
+};
+use stentor_wire::{
+    DecodeError, app_id, connection_from_pb, pb,
+    pb::{connection_input::Kind as InputOf, input_reply, reply, request::Kind as RequestOf},
+    role_from_pb, session_id, user_key,
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument, debug_span, warn};
+
+use crate::{
+    actor::{Command, Trouble},
+    actors::{Actors, Key},
+    directories::Directories,
+    request,
+};
+
+/// Requests being worked on. Overflow: the next one stays in the bus's queue, which is bounded too.
+const OPEN_MAX: usize = 16_384;
+
+/// Sends requests to the actors they concern.
+pub(crate) struct Dispatcher<L, S, B> {
+    actors: Actors<L, S, B>,
+    directories: Arc<Directories<L, S, B>>,
+}
+
+// === impl Dispatcher ===
+
+impl<L: Log, S: Store, B: Fanout + Effects> Dispatcher<L, S, B> {
+    pub(crate) const fn new(
+        actors: Actors<L, S, B>,
+        directories: Arc<Directories<L, S, B>>,
+    ) -> Self {
+        Self { actors, directories }
+    }
+
+    /// Serves requests until `drain` or `failed`, then finishes those it has begun.
+    ///
+    /// Inputs of the loop:
+    /// - requests: closed when nobody can ask any more, which ends the loop;
+    /// - drain, failed: end the loop.
+    pub(crate) async fn run(
+        self,
+        mut requests: mpsc::Receiver<LocalRequest>,
+        drain: CancellationToken,
+        failed: CancellationToken,
+    ) {
+        let this = Arc::new(self);
+        let places = Arc::new(Semaphore::new(OPEN_MAX));
+        let tasks = TaskTracker::new();
+        loop {
+            let next = tokio::select! {
+                next = requests.recv() => next,
+                () = drain.cancelled() => None,
+                () = failed.cancelled() => None,
+            };
+            let Some(next) = next else { break };
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+            let this = Arc::clone(&this);
+            let span = debug_span!("request", partition = %next.partition);
+            let work = async move {
+                if let Some(reply) = this.serve(next.request).await {
+                    // Whoever no longer waits asks again.
+                    let _ = next.answer.send(reply.encode_to_vec().into());
+                }
+                drop(place);
+            };
+            tasks.spawn(work.instrument(span));
+        }
+        requests.close();
+        tasks.close();
+        tokio::select! {
+            () = tasks.wait() => {}
+            () = failed.cancelled() => {}
+        }
+    }
+
+    async fn serve(&self, request: Bytes) -> Option<pb::Reply> {
+        match self.try_serve(request).await {
+            Ok(kind) => kind.map(|kind| pb::Reply { kind: Some(kind) }),
+            Err(cause) => {
+                warn!(%cause, "a request could not be read");
+                Some(pb::Reply { kind: Some(reply::Kind::Malformed(cause.to_string())) })
+            }
+        }
+    }
+
+    async fn try_serve(&self, request: Bytes) -> Result<Option<reply::Kind>, DecodeError> {
+        let request = pb::Request::decode(request)?;
+        let app = app_id(&request.app)?;
+        match request.kind.ok_or(DecodeError::Field("kind"))? {
+            RequestOf::Connection(request) => {
+                let results = self.connection(app, request).await?;
+                Ok(Some(reply::Kind::Connection(pb::ConnectionReply { results })))
+            }
+            RequestOf::Outcome(request) => {
+                let key = Key { app, session: session_id(&request.session)? };
+                let (effect, result) = request::outcome(request)?;
+                let (answer, answered) = oneshot::channel();
+                let sent = self.actors.send(&key, Command::Outcome { effect, result, answer });
+                let reply = match sent {
+                    Ok(()) => answered.await.unwrap_or(request::outcome_again()),
+                    Err(_) => request::outcome_again(),
+                };
+                Ok(Some(reply::Kind::Outcome(reply)))
+            }
+            RequestOf::Fetch(request) => {
+                let key = Key { app, session: session_id(&request.session)? };
+                let (answer, answered) = oneshot::channel();
+                let (from, to) = (EventNumber(request.from), EventNumber(request.to));
+                if self.actors.send(&key, Command::Fetch { from, to, answer }).is_err() {
+                    return Ok(None);
+                }
+                Ok(answered.await.ok().map(reply::Kind::Fetch))
+            }
+        }
+    }
+
+    /// The inputs of one connection, in order. Neighbours for the same session go together.
+    async fn connection(
+        &self,
+        app: AppId,
+        request: pb::ConnectionRequest,
+    ) -> Result<Vec<pb::InputReply>, DecodeError> {
+        let connection = connection_from_pb(request.connection)?;
+        let user = user_key(&request.user)?;
+        let visitor = Visitor { user, placement: PlacementKey(request.placement) };
+        let role = role_from_pb(request.role)?;
+        let mut results = Vec::with_capacity(request.inputs.len());
+        let mut waiting: Option<(SessionId, Vec<Input>)> = None;
+        for input in request.inputs {
+            let at = Timestamp(input.received_at);
+            let (session, input) = match input.kind.ok_or(DecodeError::Field("inputs.kind"))? {
+                InputOf::Attach(attach) => {
+                    let claimed = attach.claimed.as_deref();
+                    match self.directories.resolve(&app, visitor, claimed).await {
+                        Ok(Some(session)) => {
+                            (session, request::attach_input(attach, at, connection, user, role))
+                        }
+                        Ok(None) => {
+                            self.flush(&app, waiting.take(), &mut results).await;
+                            let kind = Some(input_reply::Kind::NoSession(true));
+                            results.push(pb::InputReply { kind });
+                            continue;
+                        }
+                        Err(trouble) => {
+                            self.flush(&app, waiting.take(), &mut results).await;
+                            results.push(request::trouble_reply(trouble));
+                            continue;
+                        }
+                    }
+                }
+                InputOf::Say(say) => {
+                    (session_id(&say.session)?, request::say_input(say, at, connection))
+                }
+                InputOf::Detach(detach) => {
+                    let delivered = detach.delivered.map(EventNumber);
+                    let kind = InputKind::Detach { connection, delivered };
+                    (session_id(&detach.session)?, Input { at, kind })
+                }
+            };
+            match &mut waiting {
+                Some((same, inputs)) if *same == session => inputs.push(input),
+                _ => {
+                    self.flush(&app, waiting.take(), &mut results).await;
+                    waiting = Some((session, vec![input]));
+                }
+            }
+        }
+        self.flush(&app, waiting, &mut results).await;
+        Ok(results)
+    }
+
+    async fn flush(
+        &self,
+        app: &AppId,
+        waiting: Option<(SessionId, Vec<Input>)>,
+        results: &mut Vec<pb::InputReply>,
+    ) {
+        let Some((session, inputs)) = waiting else { return };
+        let count = inputs.len();
+        let key = Key { app: app.clone(), session };
+        let (answer, answered) = oneshot::channel();
+        let sent = self.actors.send(&key, Command::Inputs { inputs, answer });
+        let answers = if sent.is_ok() { answered.await.ok() } else { None };
+        match answers {
+            Some(answers) => results.extend(answers),
+            None => results.extend((0..count).map(|_| request::trouble_reply(Trouble::TryAgain))),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What a router counts.
+
+use std::{error::Error, fmt::Write as _, time::Duration};
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
+
+/// The router's metrics. A clone is a handle to the same ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    events: IntCounter,
+    commits: IntCounter,
+    batch_commits: Histogram,
+    batch_seconds: Histogram,
+    conflicts: IntCounter,
+    panics: IntCounter,
+    damaged: IntCounter,
+    fanout_missed: IntCounter,
+    effects_delayed: IntCounter,
+    actors_started: IntCounter,
+    actors_ended: IntCounter,
+    trimmed: IntCounter,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let histogram = |name: &str, help: &str, buckets: Vec<f64>| {
+            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok::<_, prometheus::Error>(histogram)
+        };
+        Ok(Self {
+            events: counter("stentor_router_events_committed_total", "Events written to the log.")?,
+            commits: counter("stentor_router_commits_total", "Commits offered to the log.")?,
+            batch_commits: histogram(
+                "stentor_router_batch_commits",
+                "Commits that shared one write to the log.",
+                vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 400.0],
+            )?,
+            batch_seconds: histogram(
+                "stentor_router_batch_seconds",
+                "Time from handing a batch to the log to its answer.",
+                vec![0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0],
+            )?,
+            conflicts: counter(
+                "stentor_router_conflicts_total",
+                "Commits refused because somebody else had written to the session.",
+            )?,
+            panics: counter(
+                "stentor_router_panics_total",
+                "Panics of the session logic that were caught and their input refused.",
+            )?,
+            damaged: counter(
+                "stentor_router_sessions_damaged_total",
+                "Times a session was found damaged and stayed closed.",
+            )?,
+            fanout_missed: counter(
+                "stentor_router_fanout_missed_total",
+                "Fan-out messages that found a gateway's queue full; the gateway fetches them.",
+            )?,
+            effects_delayed: counter(
+                "stentor_router_effects_delayed_total",
+                "Attempts that found the connectors' queue full and were offered again.",
+            )?,
+            actors_started: counter(
+                "stentor_router_actors_started_total",
+                "Sessions taken into memory.",
+            )?,
+            actors_ended: counter(
+                "stentor_router_actors_ended_total",
+                "Sessions dropped from memory.",
+            )?,
+            trimmed: counter(
+                "stentor_router_records_trimmed_total",
+                "Records removed from the log after they were copied to the history.",
+            )?,
+        })
+    }
+
+    pub(crate) fn events_committed(&self, events: usize) {
+        self.events.inc_by(u64::try_from(events).unwrap_or(u64::MAX));
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a batch has at most some hundred commits")]
+    pub(crate) fn batch_written(&self, commits: usize, took: Duration) {
+        self.commits.inc_by(u64::try_from(commits).unwrap_or(u64::MAX));
+        self.batch_commits.observe(commits as f64);
+        self.batch_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn conflict(&self) {
+        self.conflicts.inc();
+    }
+
+    pub(crate) fn panic_caught(&self) {
+        self.panics.inc();
+    }
+
+    pub(crate) fn session_damaged(&self) {
+        self.damaged.inc();
+    }
+
+    pub(crate) fn fanout_missed(&self) {
+        self.fanout_missed.inc();
+    }
+
+    pub(crate) fn effect_delayed(&self) {
+        self.effects_delayed.inc();
+    }
+
+    pub(crate) fn actors_started(&self) {
+        self.actors_started.inc();
+    }
+
+    pub(crate) fn actors_ended(&self) {
+        self.actors_ended.inc();
+    }
+
+    pub(crate) fn records_trimmed(&self, records: u64) {
+        self.trimmed.inc_by(records);
+    }
+}
+
+/// An error and its causes in one line, for a log field.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
