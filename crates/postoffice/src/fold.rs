@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use stentor_types::{
-    ClockSegment, ConnectionId, Control, Event, EventKind, EventNumber, Said, Stamp, Timestamp, TurnEnd,
-    UserKey,
+    ClockSegment, ConnectionId, Control, Event, EventKind, EventNumber, Said, Stamp, Timestamp,
+    TurnEnd, UserKey,
 };
 
 use crate::{
@@ -91,7 +91,8 @@ impl State {
             EventKind::TurnFailed { turn, attempt, delay_s, .. } => {
                 if *attempt >= ATTEMPTS {
                     self.end_turn(*turn);
-                } else if let Some(open) = self.turn.as_mut().filter(|open| open.request.n == *turn) {
+                } else if let Some(open) = self.turn.as_mut().filter(|open| open.request.n == *turn)
+                {
                     let until = at.after(std::time::Duration::from_secs(u64::from(*delay_s)));
                     open.phase = TurnPhase::Waiting { until };
                 }

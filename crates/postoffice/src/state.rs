@@ -148,8 +148,9 @@ impl State {
 
     /// Counter of the last message taken from a connection, as far as that is remembered.
     pub(crate) fn counter(&self, connection: ConnectionId) -> u64 {
-        let departed =
-            || self.departed.iter().find(|(gone, _)| *gone == connection).map(|(_, counter)| *counter);
+        let departed = || {
+            self.departed.iter().find(|(gone, _)| *gone == connection).map(|(_, counter)| *counter)
+        };
         let here = self.endpoints.get(&connection).map(|endpoint| endpoint.counter);
         here.or_else(departed).unwrap_or(0)
     }

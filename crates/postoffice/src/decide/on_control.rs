@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use stentor_types::{Audience, Control, ControlChange, EventKind, RejectCode, Reply, Role, TurnEnd, UserKey};
+use stentor_types::{
+    Audience, Control, ControlChange, EventKind, RejectCode, Reply, Role, TurnEnd, UserKey,
+};
 
 use super::Decision;
 
@@ -21,7 +23,10 @@ impl Decision<'_> {
     }
 
     fn is_agent(&self, user: UserKey) -> bool {
-        self.state.participants.get(&user).is_some_and(|participant| participant.role == Role::Agent)
+        self.state
+            .participants
+            .get(&user)
+            .is_some_and(|participant| participant.role == Role::Agent)
     }
 
     fn take_control(&mut self, user: UserKey) {
