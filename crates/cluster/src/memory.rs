@@ -1,1 +1,126 @@
-//! A log in memory, for tests and embedders.
+//! A log in memory, for tests and embedders. Nothing survives the process.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use stentor_types::{Incarnation, Partition, Sequence};
+
+use crate::log::{Append, Appended, Entity, Head, Log, LogError, Record, TrimReport};
+
+/// A log in memory.
+#[derive(Debug)]
+pub struct MemoryLog {
+    incarnation: Incarnation,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    last: u64,
+    entities: BTreeMap<Entity, Vec<Record>>,
+}
+
+// === impl MemoryLog ===
+
+impl MemoryLog {
+    /// An empty log.
+    #[must_use]
+    pub fn new(incarnation: Incarnation) -> Self {
+        Self { incarnation, inner: Mutex::default() }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
+        work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Log for MemoryLog {
+    async fn append(&self, batch: Vec<Append>) -> Result<Vec<Appended>, LogError> {
+        Ok(self.with(|inner| batch.into_iter().map(|append| inner.append(append)).collect()))
+    }
+
+    async fn head(&self, entity: &Entity) -> Result<Option<Head>, LogError> {
+        Ok(self.with(|inner| inner.head(entity)))
+    }
+
+    async fn read(&self, entity: &Entity, from: Sequence, bytes_max: usize) -> Result<Vec<Record>, LogError> {
+        let records = self.with(|inner| inner.entities.get(entity).cloned().unwrap_or_default());
+        let mut bytes = 0;
+        let page = records.into_iter().filter(|record| record.sequence >= from).take_while(|record| {
+            let fits = bytes == 0 || bytes + record.record.len() <= bytes_max;
+            bytes += record.record.len().max(1);
+            fits
+        });
+        Ok(page.collect())
+    }
+
+    async fn read_tail(&self, entity: &Entity, events_min: u64) -> Result<Vec<Record>, LogError> {
+        let mut records = self.with(|inner| inner.entities.get(entity).cloned().unwrap_or_default());
+        let last = records.last().map_or(0, |record| record.header.last.0);
+        let from = last.saturating_sub(events_min).saturating_add(1);
+        let keep = records.iter().position(|record| record.header.last.0 >= from).unwrap_or(records.len());
+        Ok(records.split_off(keep))
+    }
+
+    async fn heads(
+        &self,
+        partition: Partition,
+        after: Option<Entity>,
+        limit: usize,
+    ) -> Result<Vec<(Entity, Head)>, LogError> {
+        Ok(self.with(|inner| {
+            let later = inner.entities.keys().filter(|entity| {
+                entity.partition() == partition && after.as_ref().is_none_or(|after| *entity > after)
+            });
+            later.filter_map(|entity| Some((entity.clone(), inner.head(entity)?))).take(limit).collect()
+        }))
+    }
+
+    async fn trim(&self, entity: &Entity, before: Sequence, whole: bool) -> Result<TrimReport, LogError> {
+        Ok(self.with(|inner| {
+            let snapshot = inner.head(entity).and_then(|head| head.snapshot);
+            let Some(records) = inner.entities.get_mut(entity) else { return TrimReport::default() };
+            let count = records.len();
+            let limit = if whole { before } else { before.min(snapshot.unwrap_or(Sequence(0))) };
+            records.retain(|record| record.sequence >= limit);
+            let removed = count - records.len();
+            if records.is_empty() {
+                inner.entities.remove(entity);
+            }
+            TrimReport { records: u64::try_from(removed).unwrap_or(u64::MAX) }
+        }))
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn append(&mut self, append: Append) -> Appended {
+        let actual = self.head(&append.entity).map(|head| head.sequence);
+        if actual != append.expected {
+            return Appended::Conflict { actual };
+        }
+        self.last += 1;
+        let sequence = Sequence(self.last);
+        let record = Record { sequence, header: append.header, record: append.record };
+        self.entities.entry(append.entity).or_default().push(record);
+        Appended::Stored(sequence)
+    }
+
+    fn head(&self, entity: &Entity) -> Option<Head> {
+        let records = self.entities.get(entity)?;
+        let last = records.last()?;
+        let snapshot = records.iter().rev().find(|record| record.header.snapshot);
+        Some(Head {
+            sequence: last.sequence,
+            header: last.header,
+            snapshot: snapshot.map(|record| record.sequence),
+        })
+    }
+}

@@ -87,7 +87,7 @@ pub(crate) async fn round<L: Log, S: Store, B: Fanout + Effects>(actors: &Actors
     }
     let apps = shared.apps.borrow().clone();
     for app in apps.iter() {
-        let before = before(shared.clock.now(), app.history_retention());
+        let before = before(shared.clock.now(), app.history_retention);
         if let Err(cause) = shared.store.expire(app.id(), before).await {
             warn!(app = %app.id(), cause = crate::metrics::chain(&cause), "old history could not be removed");
         }
@@ -102,7 +102,7 @@ async fn keep<L: Log, S: Store, B: Fanout + Effects>(
 ) -> Result<u64, KeepError> {
     let shared = actors.shared();
     let Some(retention) =
-        shared.apps.borrow().get(entity.app.as_str()).map(|app| app.log_retention())
+        shared.apps.borrow().get(entity.app.as_str()).map(|app| app.log_retention)
     else {
         // An app that is not configured just now may come back: its data stays as it is.
         return Ok(0);

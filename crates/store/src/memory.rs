@@ -1,1 +1,99 @@
-//! A store in memory.
+//! A store in memory, for tests and embedders. Nothing survives the process.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use stentor_types::{AppId, EventNumber, SessionId, Timestamp, UserKey};
+
+use crate::port::{DirectoryRow, Projection, SessionRow, Store, StoreError, StoredEvent};
+
+/// A store in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    events: BTreeMap<(AppId, SessionId, EventNumber), StoredEvent>,
+    sessions: BTreeMap<(AppId, SessionId), SessionRow>,
+    directories: BTreeMap<(AppId, UserKey), DirectoryRow>,
+}
+
+// === impl MemoryStore ===
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Store for MemoryStore {
+    async fn project(&self, projection: Projection) -> Result<(), StoreError> {
+        let Projection { app, session, events, row } = projection;
+        self.with(|inner| {
+            for event in events {
+                let slot = inner.events.entry((app.clone(), session, event.n));
+                let kept = slot.or_insert_with(|| event.clone());
+                if kept.at < event.at {
+                    *kept = event;
+                }
+            }
+            if let Some(row) = row {
+                let kept = inner.sessions.entry((app, session)).or_insert_with(|| row.clone());
+                if kept.at < row.at {
+                    *kept = row;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn events(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        from: EventNumber,
+        to: EventNumber,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        if from > to {
+            return Ok(Vec::new());
+        }
+        let range = (app.clone(), session, from)..=(app.clone(), session, to);
+        Ok(self.with(|inner| inner.events.range(range).map(|(_, event)| event.clone()).collect()))
+    }
+
+    async fn session(&self, app: &AppId, session: SessionId) -> Result<Option<SessionRow>, StoreError> {
+        Ok(self.with(|inner| inner.sessions.get(&(app.clone(), session)).cloned()))
+    }
+
+    async fn put_directory(&self, app: &AppId, user: UserKey, row: DirectoryRow) -> Result<(), StoreError> {
+        self.with(|inner| {
+            let kept = inner.directories.entry((app.clone(), user)).or_insert_with(|| row.clone());
+            if kept.at < row.at {
+                *kept = row;
+            }
+        });
+        Ok(())
+    }
+
+    async fn directory(&self, app: &AppId, user: UserKey) -> Result<Option<DirectoryRow>, StoreError> {
+        Ok(self.with(|inner| inner.directories.get(&(app.clone(), user)).cloned()))
+    }
+
+    async fn expire(&self, app: &AppId, before: Timestamp) -> Result<u64, StoreError> {
+        Ok(self.with(|inner| {
+            let count = inner.events.len();
+            inner.events.retain(|key, event| key.0 != *app || event.at >= before);
+            inner.sessions.retain(|key, row| key.0 != *app || row.at >= before);
+            inner.directories.retain(|key, row| key.0 != *app || row.at >= before);
+            u64::try_from(count - inner.events.len()).unwrap_or(u64::MAX)
+        }))
+    }
+}

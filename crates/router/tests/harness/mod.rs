@@ -1,0 +1,195 @@
+//! A router over a log in memory, spoken to the way a gateway and a connector do.
+#![expect(unreachable_pub, reason = "a module of a test")]
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use prost::Message;
+use stentor_apps::AppSet;
+use stentor_cluster::{Ingress, Log, local::LocalBus};
+use stentor_router::{Config, LogFailed, Router};
+use stentor_store::Store;
+use stentor_types::{AppId, Event, GatewayId, SessionId, Visitor};
+use stentor_wire::{decode_event, pb, session_id, session_to_bytes, user_to_bytes};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Longer than anything here takes; reached only when something never happens.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Town {
+    pub bus: LocalBus,
+    pub effects: mpsc::Receiver<Bytes>,
+    pub fanout: mpsc::Receiver<Bytes>,
+    pub gateway: GatewayId,
+    pub app: AppId,
+    drain: CancellationToken,
+    running: JoinHandle<Result<(), LogFailed>>,
+    _apps: watch::Sender<Arc<AppSet>>,
+}
+
+/// What a gateway knows of one socket.
+#[derive(Clone)]
+pub struct Socket {
+    pub number: u64,
+    pub visitor: Visitor,
+    pub session: Option<SessionId>,
+    pub counter: u64,
+}
+
+/// One app with a bot.
+pub fn apps() -> AppSet {
+    let text = "{apiVersion: stentor.dev/v1alpha1, kind: ChatApp, metadata: {name: demo}, \
+                spec: {bot: {url: 'http://127.0.0.1:9/bot'}}}";
+    AppSet::new([stentor_apps::parse(text, std::path::Path::new(".")).unwrap()])
+}
+
+impl Town {
+    pub fn open<L: Log, S: Store>(
+        log: &Arc<L>,
+        store: &Arc<S>,
+        apps: AppSet,
+        gateway: u64,
+        config: Config,
+    ) -> Self {
+        let (bus, ends) = LocalBus::new();
+        let gateway = GatewayId(gateway);
+        let fanout = bus.join(gateway);
+        let (sender, apps) = watch::channel(Arc::new(apps));
+        let drain = CancellationToken::new();
+        let registry = prometheus::Registry::new();
+        let router = Router::new(
+            config,
+            Arc::clone(log),
+            Arc::clone(store),
+            Arc::new(bus.clone()),
+            apps,
+            &registry,
+        )
+        .unwrap();
+        let running =
+            tokio::spawn(router.run(ends.requests, CancellationToken::new(), drain.clone()));
+        let app = AppId::try_new("demo").unwrap();
+        Self { bus, effects: ends.effects, fanout, gateway, app, drain, running, _apps: sender }
+    }
+
+    pub fn socket(&self, number: u64, user: &str) -> Socket {
+        Socket { number, visitor: Visitor::of(&self.app, user), session: None, counter: 0 }
+    }
+
+    /// Drains the router.
+    pub async fn close(self) {
+        self.drain.cancel();
+        tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap().unwrap();
+    }
+
+    /// Ends the router without any notice.
+    pub async fn kill(self) {
+        self.running.abort();
+        let _ = self.running.await;
+    }
+
+    pub async fn send(
+        &self,
+        socket: &Socket,
+        kind: pb::connection_input::Kind,
+    ) -> pb::input_reply::Kind {
+        let connection = pb::ConnectionRequest {
+            connection: Some(pb::Connection { gateway: self.gateway.0, number: socket.number }),
+            user: user_to_bytes(socket.visitor.user),
+            placement: socket.visitor.placement.0,
+            role: pb::Role::Visitor.into(),
+            inputs: vec![pb::ConnectionInput { received_at: 1_000_000, kind: Some(kind) }],
+        };
+        let kind = pb::request::Kind::Connection(connection);
+        let reply = self.ask(socket.visitor.placement.partition(), kind).await;
+        let Some(pb::reply::Kind::Connection(mut reply)) = reply.kind else { panic!("{reply:?}") };
+        reply.results.remove(0).kind.unwrap()
+    }
+
+    pub async fn ask(
+        &self,
+        partition: stentor_types::Partition,
+        kind: pb::request::Kind,
+    ) -> pb::Reply {
+        let request = pb::Request { app: "demo".into(), kind: Some(kind) };
+        let answer = self.bus.request(partition, request.encode_to_vec().into());
+        let bytes = tokio::time::timeout(PATIENCE, answer).await.unwrap().unwrap();
+        pb::Reply::decode(bytes).unwrap()
+    }
+
+    pub async fn attach(&self, socket: &mut Socket, claimed: Option<&str>) -> pb::AttachedReply {
+        let attach = pb::AttachInput {
+            claimed: claimed.map(str::to_owned),
+            display_name: Some("Visitor".into()),
+            client_time: None,
+            counter: socket.counter,
+        };
+        match self.send(socket, pb::connection_input::Kind::Attach(attach)).await {
+            pb::input_reply::Kind::Attached(attached) => {
+                socket.session = Some(session_id(&attached.session).unwrap());
+                attached
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn say(&self, socket: &mut Socket, text: &str) -> pb::input_reply::Kind {
+        socket.counter += 1;
+        self.say_again(socket, text).await
+    }
+
+    pub async fn say_again(&self, socket: &Socket, text: &str) -> pb::input_reply::Kind {
+        let say = pb::SayInput {
+            session: session_to_bytes(socket.session.unwrap()),
+            counter: socket.counter,
+            client_time: None,
+            text: Some(text.to_owned()),
+            greeting: false,
+            body: format!(r#"{{"rawQuery":"{text}"}}"#).into(),
+            request: format!(r#"{{"rawQuery":"{text}","accessToken":"secret"}}"#).into(),
+        };
+        self.send(socket, pb::connection_input::Kind::Say(say)).await
+    }
+
+    pub async fn effect(&mut self) -> pb::Effect {
+        let bytes = tokio::time::timeout(PATIENCE, self.effects.recv()).await.unwrap().unwrap();
+        pb::Effect::decode(bytes).unwrap()
+    }
+
+    pub async fn answer(&self, effect: &pb::Effect, body: &str) {
+        let answer = pb::OutcomeAnswer { body: body.to_owned().into(), handoff: false };
+        let outcome = pb::OutcomeRequest {
+            session: effect.session.clone(),
+            epoch: effect.epoch,
+            turn: effect.turn,
+            attempt: effect.attempt,
+            result: Some(pb::outcome_request::Result::Answer(answer)),
+        };
+        let partition = session_id(&effect.session).unwrap().partition();
+        let reply = self.ask(partition, pb::request::Kind::Outcome(outcome)).await;
+        assert!(matches!(
+            reply.kind,
+            Some(pb::reply::Kind::Outcome(pb::OutcomeReply {
+                kind: Some(pb::outcome_reply::Kind::Settled(true))
+            }))
+        ));
+    }
+
+    /// All events of a session, asked for again.
+    pub async fn events(&self, session: SessionId) -> Vec<Event> {
+        let fetch = pb::FetchRequest { session: session_to_bytes(session), from: 1, to: u64::MAX };
+        let reply = self.ask(session.partition(), pb::request::Kind::Fetch(fetch)).await;
+        let Some(pb::reply::Kind::Fetch(reply)) = reply.kind else { panic!("{reply:?}") };
+        reply.events.iter().map(|event| decode_event(event).unwrap()).collect()
+    }
+
+    /// The next fan-out message.
+    pub async fn fan_out(&mut self) -> pb::Fanout {
+        let bytes = tokio::time::timeout(PATIENCE, self.fanout.recv()).await.unwrap().unwrap();
+        pb::Fanout::decode(bytes).unwrap()
+    }
+}
