@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod json;
+mod legacy_view;
 pub mod outgoing;
 pub mod request;
 pub mod response;
@@ -22,6 +23,7 @@ pub mod url;
 mod corpus;
 
 pub use self::json::{DEPTH_MAX, FRAME_BYTES_MAX, ShapeError, check_shape};
+pub use self::legacy_view::LegacyView;
 pub use self::outgoing::{Device, OutSender};
 pub use self::request::{
     RequestError, RequestIdentity, RequestKind, VisitorRequest, readable_text, rebuild, relay_body,
