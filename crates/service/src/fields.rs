@@ -1,0 +1,133 @@
+//! The one list of settings: keys, defaults and what they mean. Parsing and documentation read it.
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field {
+    /// Key in the file, dots for tables. The environment variable follows from it.
+    pub(crate) key: &'static str,
+    /// Further environment variables that are honoured.
+    pub(crate) alias: Option<&'static str>,
+    /// The flag, if there is one.
+    pub(crate) flag: Option<&'static str>,
+    /// What holds if nothing is said.
+    pub(crate) default: &'static str,
+    /// What it means, units included.
+    pub(crate) doc: &'static str,
+}
+
+/// All settings.
+pub(crate) const FIELDS: &[Field] = &[
+    Field {
+        key: "listen",
+        alias: None,
+        flag: Some("--listen"),
+        default: "127.0.0.1:8080",
+        doc: "Address and port for widgets: sockets, the widget's files and the demo page. Anything but \
+              loopback needs `trusted_proxies` or `insecure`.",
+    },
+    Field {
+        key: "admin_listen",
+        alias: None,
+        flag: Some("--admin-listen"),
+        default: "127.0.0.1:9090",
+        doc: "Address and port for `/metrics`, `/healthz` and `/readyz`. Keep it inside.",
+    },
+    Field {
+        key: "data",
+        alias: None,
+        flag: Some("--data"),
+        default: "",
+        doc: "Folder that keeps everything. `standalone` needs one; `dev` without one uses a temporary folder.",
+    },
+    Field {
+        key: "apps",
+        alias: None,
+        flag: Some("--apps"),
+        default: "",
+        doc: "Folder of `ChatApp` YAML files, reloaded on change. `standalone` needs one; `dev` without one \
+              serves the app `demo`.",
+    },
+    Field {
+        key: "widget_dir",
+        alias: None,
+        flag: Some("--widget-dir"),
+        default: "",
+        doc: "Folder with the published widget (`xapp-chat-widget.js` and `.css`), served under `/widget/`.",
+    },
+    Field {
+        key: "public_url",
+        alias: Some("CONNECTION_SERVER_URL"),
+        flag: None,
+        default: "",
+        doc: "Public socket URL (`ws://` or `wss://`) that is written into hosted widgets. Without it, it \
+              follows from the request's `Host`.",
+    },
+    Field {
+        key: "single_app",
+        alias: Some("STUDIO_APP_ID"),
+        flag: None,
+        default: "",
+        doc: "Name of the one app that every socket belongs to, whatever its URL says.",
+    },
+    Field {
+        key: "insecure",
+        alias: None,
+        flag: Some("--insecure"),
+        default: "false",
+        doc: "Listen on other addresses than loopback although nothing in front encrypts.",
+    },
+    Field {
+        key: "trusted_proxies",
+        alias: None,
+        flag: None,
+        default: "",
+        doc: "Address ranges of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, \
+              separated by commas.",
+    },
+    Field {
+        key: "drain_seconds",
+        alias: None,
+        flag: None,
+        default: "20",
+        doc: "Seconds from SIGTERM to the end: what is in flight is finished, sockets are closed spread \
+              over half of it. 1 to 600.",
+    },
+    Field {
+        key: "connector.allow_cidrs",
+        alias: None,
+        flag: None,
+        default: "127.0.0.0/8, ::1/128",
+        doc: "Private address ranges in which bots may live, separated by commas. Public addresses are always \
+              allowed, link-local and metadata addresses never.",
+    },
+    Field {
+        key: "commit.max_commits",
+        alias: None,
+        flag: None,
+        default: "400",
+        doc: "Commits of different sessions that may share one fsync. 1 gives each its own. 1 to 400.",
+    },
+    Field {
+        key: "log.format",
+        alias: None,
+        flag: None,
+        default: "text",
+        doc: "`text` for people, `json` for machines.",
+    },
+    Field {
+        key: "log.level",
+        alias: None,
+        flag: None,
+        default: "info",
+        doc: "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,stentor_gateway=debug`.",
+    },
+];
+
+// === impl Field ===
+
+impl Field {
+    /// Its environment variable: `connector.allow_cidrs` → `STENTOR_CONNECTOR__ALLOW_CIDRS`.
+    pub(crate) fn variable(&self) -> String {
+        format!("STENTOR_{}", self.key.replace('.', "__").to_ascii_uppercase())
+    }
+}
