@@ -1,0 +1,173 @@
+//! The store port.
+
+use bytes::Bytes;
+use stentor_store::{DirectoryRow, Projection, SessionRow, Store, StoreError, StoredEvent};
+use stentor_types::{AppId, Epoch, EventNumber, SessionId, Timestamp, UserKey};
+
+use crate::{
+    keys,
+    open::Embedded,
+    read::ReadError,
+    values::{self, Damage},
+    writer::{Change, Table, WriteFailed},
+};
+
+/// Values removed with one write.
+const EXPIRE_MAX: usize = 1_000;
+
+impl Store for Embedded {
+    async fn project(&self, projection: Projection) -> Result<(), StoreError> {
+        let Projection { app, session, events, row } = projection;
+        let mut changes: Vec<_> = events
+            .into_iter()
+            .map(|event| {
+                let key = keys::event(&app, session, event.n);
+                let value = timed(event.at, &[], &event.event);
+                Change::Put { table: Table::Events, key, value, at: event.at.0 }
+            })
+            .collect();
+        if let Some(row) = row {
+            let key = keys::session(&app, session);
+            let numbers = [row.epoch.0, row.projected.0, row.first.0];
+            let value = timed(row.at, &numbers, &row.state);
+            changes.push(Change::Put { table: Table::Sessions, key, value, at: row.at.0 });
+        }
+        self.writer.change(changes).await.map_err(fatal)
+    }
+
+    async fn events(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        from: EventNumber,
+        to: EventNumber,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        if from > to {
+            return Ok(Vec::new());
+        }
+        let range = keys::event(app, session, from)..=keys::event(app, session, to);
+        let read = self.blocking(move |this| {
+            let mut events = Vec::new();
+            for pair in this.tables.events.range(range) {
+                let (key, sealed) = pair.into_inner()?;
+                let value = values::unseal(&key, &sealed.into()).map_err(damage)?;
+                let (at, [], event) = untimed(&value).map_err(damage)?;
+                let n = key.split_at_checked(key.len().saturating_sub(8)).map(|(_, n)| n);
+                let n = n.and_then(|n| n.try_into().ok()).map_or(0, u64::from_be_bytes);
+                events.push(StoredEvent { n: EventNumber(n), at, event });
+            }
+            Ok(events)
+        });
+        read.await.map_err(|error| store_error(error, session))
+    }
+
+    async fn session(
+        &self,
+        app: &AppId,
+        session: SessionId,
+    ) -> Result<Option<SessionRow>, StoreError> {
+        let key = keys::session(app, session);
+        let read = self.blocking(move |this| {
+            let Some(sealed) = this.tables.sessions.get(&key)? else { return Ok(None) };
+            let value = values::unseal(&key, &sealed.into()).map_err(damage)?;
+            let (at, [epoch, projected, first], state) = untimed(&value).map_err(damage)?;
+            let (projected, first) = (EventNumber(projected), EventNumber(first));
+            Ok(Some(SessionRow { epoch: Epoch(epoch), projected, first, at, state }))
+        });
+        read.await.map_err(|error| store_error(error, session))
+    }
+
+    async fn put_directory(
+        &self,
+        app: &AppId,
+        user: UserKey,
+        row: DirectoryRow,
+    ) -> Result<(), StoreError> {
+        let key = keys::directory(app, user);
+        let value = timed(row.at, &[], &row.directory);
+        let change = Change::Put { table: Table::Directories, key, value, at: row.at.0 };
+        self.writer.change(vec![change]).await.map_err(fatal)
+    }
+
+    async fn directory(
+        &self,
+        app: &AppId,
+        user: UserKey,
+    ) -> Result<Option<DirectoryRow>, StoreError> {
+        let key = keys::directory(app, user);
+        let read = self.blocking(move |this| {
+            let Some(sealed) = this.tables.directories.get(&key)? else { return Ok(None) };
+            let value = values::unseal(&key, &sealed.into()).map_err(damage)?;
+            let (at, [], directory) = untimed(&value).map_err(damage)?;
+            Ok(Some(DirectoryRow { at, directory }))
+        });
+        read.await.map_err(|error| store_error(error, user))
+    }
+
+    async fn expire(&self, app: &AppId, before: Timestamp) -> Result<u64, StoreError> {
+        let prefix = keys::app_prefix(app);
+        let listed = self.blocking(move |this| {
+            let mut old = Vec::new();
+            let tables = [
+                (Table::Events, &this.tables.events),
+                (Table::Sessions, &this.tables.sessions),
+                (Table::Directories, &this.tables.directories),
+            ];
+            for (table, keyspace) in tables {
+                for pair in keyspace.prefix(&prefix) {
+                    let (key, sealed) = pair.into_inner()?;
+                    let value = values::unseal(&key, &sealed.into());
+                    // What is damaged cannot be too young to go: it stays, for somebody to look at.
+                    let at = value.and_then(|value| values::take(&mut &value[..]));
+                    if at.is_ok_and(|at| at < before.0) {
+                        old.push((table, key.to_vec()));
+                    }
+                }
+            }
+            Ok(old)
+        });
+        let mut old = listed.await.map_err(|error| store_error(error, app))?;
+        let events = old.iter().filter(|(table, _)| *table == Table::Events).count();
+        while !old.is_empty() {
+            let rest = old.split_off(old.len().min(EXPIRE_MAX));
+            let now = std::mem::replace(&mut old, rest);
+            let changes = now.into_iter().map(|(table, key)| Change::Delete { table, key });
+            self.writer.change(changes.collect()).await.map_err(fatal)?;
+        }
+        Ok(u64::try_from(events).unwrap_or(u64::MAX))
+    }
+}
+
+/// A value that begins with its time, so that of two the later one can stay.
+fn timed(at: Timestamp, numbers: &[u64], bytes: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(8 * (numbers.len() + 1) + bytes.len());
+    value.extend_from_slice(&at.0.to_be_bytes());
+    numbers.iter().for_each(|number| value.extend_from_slice(&number.to_be_bytes()));
+    value.extend_from_slice(bytes);
+    value
+}
+
+fn untimed<const N: usize>(value: &Bytes) -> Result<(Timestamp, [u64; N], Bytes), Damage> {
+    let mut rest = &value[..];
+    let at = Timestamp(values::take(&mut rest)?);
+    let mut numbers = [0; N];
+    for number in &mut numbers {
+        *number = values::take(&mut rest)?;
+    }
+    Ok((at, numbers, value.slice(8 * (N + 1)..)))
+}
+
+const fn damage(_: Damage) -> ReadError {
+    ReadError::Damage(stentor_types::Sequence(0), "it does not fit its checksum")
+}
+
+fn store_error(error: ReadError, what: impl std::fmt::Display) -> StoreError {
+    match error {
+        ReadError::Damage(..) => StoreError::Corrupt { what: what.to_string() },
+        ReadError::Later(cause) => StoreError::Unavailable(cause),
+    }
+}
+
+fn fatal(cause: WriteFailed) -> StoreError {
+    StoreError::Fatal(Box::new(cause))
+}

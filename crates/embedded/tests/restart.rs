@@ -1,0 +1,90 @@
+//! What a data folder gives back, and when it refuses.
+
+use stentor_cluster::{Append, Appended, Entity, EntityKind, Header, Log};
+use stentor_embedded::{Embedded, OpenError, Options};
+use stentor_types::{AppId, EventNumber, PlacementKey, Sequence, SessionId, Timestamp};
+
+fn entity(random: u128) -> Entity {
+    let app = AppId::try_new("demo").unwrap();
+    Entity { app, kind: EntityKind::Session(SessionId::new(PlacementKey(7), random)) }
+}
+
+fn append(entity: &Entity, expected: Option<Sequence>, n: u64) -> Append {
+    let header = Header {
+        first: EventNumber(n),
+        last: EventNumber(n),
+        at: Timestamp(n),
+        ..Header::default()
+    };
+    Append { entity: entity.clone(), expected, header, record: format!("record {n}").into() }
+}
+
+fn open(folder: &std::path::Path) -> Embedded {
+    Embedded::open(folder, Options::default()).unwrap()
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_opening_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (entity(1), entity(2));
+    let log = open(folder.path());
+    let incarnation = log.incarnation();
+    let batch = vec![append(&one, None, 1), append(&two, None, 1), append(&one, None, 9)];
+    let judged = log.append(batch).await.unwrap();
+    assert_eq!(judged[0], Appended::Stored(Sequence(1)));
+    assert_eq!(judged[1], Appended::Stored(Sequence(2)));
+    assert!(matches!(judged[2], Appended::Conflict { actual: Some(Sequence(1)) }));
+    drop(log);
+    let log = open(folder.path());
+    assert_eq!(log.incarnation(), incarnation);
+    let stored = log.append(vec![append(&one, Some(Sequence(1)), 2)]).await.unwrap();
+    assert_eq!(stored, [Appended::Stored(Sequence(3))]);
+    let records = log.read(&one, Sequence(0), 1 << 20).await.unwrap();
+    let texts: Vec<_> =
+        records.iter().map(|r| String::from_utf8_lossy(&r.record).into_owned()).collect();
+    assert_eq!(texts, ["record 1", "record 2"]);
+}
+
+#[tokio::test]
+async fn a_second_process_is_told_that_the_folder_is_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = open(folder.path());
+    let second = Embedded::open(folder.path(), Options::default());
+    assert!(matches!(second, Err(OpenError::InUse { .. })), "{second:?}");
+    drop(first);
+    assert!(Embedded::open(folder.path(), Options::default()).is_ok());
+}
+
+#[test]
+fn a_folder_of_a_newer_version_or_of_somebody_else_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("FORMAT"), "stentor data folder, format 9\n").unwrap();
+    let refused = Embedded::open(folder.path(), Options::default());
+    assert!(
+        matches!(refused, Err(OpenError::NewerVersion { found: 9, supported: 1, .. })),
+        "{refused:?}"
+    );
+    let other = tempfile::tempdir().unwrap();
+    std::fs::write(other.path().join("thesis.doc"), "x").unwrap();
+    let refused = Embedded::open(other.path(), Options::default());
+    assert!(matches!(refused, Err(OpenError::NotADataFolder { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_log_that_came_back_shorter_than_it_was_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path());
+    log.append(vec![append(&entity(1), None, 1)]).await.unwrap();
+    drop(log);
+    let copy = folder.path().join("WATERMARK");
+    assert!(std::fs::read_to_string(&copy).unwrap().starts_with("1 "));
+    // Another folder that has come less far, with this one's mark.
+    let shorter = tempfile::tempdir().unwrap();
+    drop(open(shorter.path()));
+    std::fs::copy(copy, shorter.path().join("WATERMARK")).unwrap();
+    let refused = Embedded::open(shorter.path(), Options::default());
+    assert!(
+        matches!(refused, Err(OpenError::Shortened { found: 0, expected: 1, .. })),
+        "{refused:?}"
+    );
+}
