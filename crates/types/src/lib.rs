@@ -3,6 +3,8 @@
 //!
 //! Knows nothing of JSON, sockets, storage or the rules of a conversation.
 
+#![forbid(unsafe_code)]
+
 mod connection;
 mod event;
 mod id;

@@ -35,7 +35,7 @@ pub fn encode_event(event: &Event) -> Bytes {
     encoded.encode_to_vec().into()
 }
 
-/// An event of its bytes. A kind that is not known here reads as [`EventKind::Unknown`], an audience
+/// An event of its bytes. A kind that is not known here, or has a value that is not, reads as [`EventKind::Unknown`], an audience
 /// that is not known as staff.
 ///
 /// # Errors
@@ -142,11 +142,15 @@ fn decode_kind(kind: Kind) -> Result<EventKind, DecodeError> {
         Kind::Opened(opened) => {
             EventKind::Opened { visitor: user_key(&opened.visitor)?, claimed: opened.claimed }
         }
-        Kind::Joined(joined) => EventKind::Joined {
-            user: user_key(&joined.user)?,
-            role: role_from_pb(joined.role)?,
-            alias: alias(&joined.alias),
-            display_name: joined.display_name,
+        Kind::Joined(joined) => match role_from_pb(joined.role) {
+            Ok(role) => EventKind::Joined {
+                user: user_key(&joined.user)?,
+                role,
+                alias: alias(&joined.alias),
+                display_name: joined.display_name,
+            },
+            // A role of a later version.
+            Err(_) => EventKind::Unknown,
         },
         Kind::Attached(attached) => EventKind::Attached {
             connection: connection_from_pb(attached.connection)?,
@@ -193,9 +197,9 @@ fn decode_kind(kind: Kind) -> Result<EventKind, DecodeError> {
             body: replied.body,
             handoff: replied.handoff,
         },
-        Kind::TurnEnded(ended) => {
-            EventKind::TurnEnded { turn: EventNumber(ended.turn), how: decode_turn_end(ended.how)? }
-        }
+        Kind::TurnEnded(ended) => decode_turn_end(ended.how).map_or(EventKind::Unknown, |how| {
+            EventKind::TurnEnded { turn: EventNumber(ended.turn), how }
+        }),
         Kind::Draft(draft) => EventKind::Draft { turn: EventNumber(draft.turn), body: draft.body },
         Kind::Noticed(noticed) => match pb::Notice::try_from(noticed.notice) {
             Ok(pb::Notice::QueueFull) => {
@@ -242,13 +246,14 @@ const fn encode_turn_end(how: TurnEnd) -> pb::TurnEnd {
     }
 }
 
-fn decode_turn_end(how: i32) -> Result<TurnEnd, DecodeError> {
+/// Nothing for one of a later version.
+fn decode_turn_end(how: i32) -> Option<TurnEnd> {
     match pb::TurnEnd::try_from(how) {
-        Ok(pb::TurnEnd::Empty) => Ok(TurnEnd::Empty),
-        Ok(pb::TurnEnd::Interrupted) => Ok(TurnEnd::Interrupted),
-        Ok(pb::TurnEnd::Overflow) => Ok(TurnEnd::Overflow),
-        Ok(pb::TurnEnd::Stale) => Ok(TurnEnd::Stale),
-        Err(_) => Err(DecodeError::Field("how")),
+        Ok(pb::TurnEnd::Empty) => Some(TurnEnd::Empty),
+        Ok(pb::TurnEnd::Interrupted) => Some(TurnEnd::Interrupted),
+        Ok(pb::TurnEnd::Overflow) => Some(TurnEnd::Overflow),
+        Ok(pb::TurnEnd::Stale) => Some(TurnEnd::Stale),
+        Err(_) => None,
     }
 }
 

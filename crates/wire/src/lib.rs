@@ -4,6 +4,8 @@
 //! Knows nothing of the rules of a conversation. Whoever only passes a record on keeps its bytes:
 //! decoding drops what it does not know.
 
+#![forbid(unsafe_code)]
+
 mod checksum;
 mod commit;
 mod convert;

@@ -1,9 +1,6 @@
 //! What holds for every run.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use stentor_postoffice::{QUEUE_BYTES_MAX, QUEUE_MAX, Session, TurnPhase};
@@ -53,11 +50,11 @@ proptest! {
 
     #[test]
     fn i4_i5_i6_messages_are_taken_once_and_in_order(actions in actions()) {
-        let answered = RefCell::new(BTreeMap::<Mid, EventNumber>::new());
+        let mut answered = BTreeMap::<Mid, EventNumber>::new();
         let run = run(&actions, |_, inputs, replies| {
             for (input, reply) in inputs.iter().zip(replies) {
                 if let (InputKind::Say(say), Reply::Committed(n)) = (&input.kind, reply) {
-                    let before = answered.borrow_mut().insert(say.mid, *n);
+                    let before = answered.insert(say.mid, *n);
                     assert_eq!(before, None, "a message was taken twice");
                 }
             }
@@ -76,7 +73,7 @@ proptest! {
             let before = last.insert(mid.client.connection(), mid.counter).unwrap_or(0);
             prop_assert!(mid.counter > before, "{mid:?} after {before}");
         }
-        prop_assert_eq!(said, answered.into_inner());
+        prop_assert_eq!(said, answered);
     }
 
     #[test]
