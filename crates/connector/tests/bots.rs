@@ -1,4 +1,11 @@
 //! Everything a bot may answer, over real HTTP, and what the session is told.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
 
 use std::{
     sync::{

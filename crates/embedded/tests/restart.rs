@@ -1,4 +1,11 @@
 //! What a data folder gives back, and when it refuses.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
 
 use stentor_cluster::{Append, Appended, Entity, EntityKind, Header, Log};
 use stentor_embedded::{Embedded, OpenError, Options};

@@ -1,4 +1,11 @@
 //! A visitor, a router and a bot: the way of a message, and what survives the router.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
 
 mod harness;
 
