@@ -25,6 +25,8 @@ use crate::{
 
 /// Inputs decided about at once.
 const INPUTS_MAX: usize = 64;
+/// Bytes decided about at once: with the Requests beside them they stay within a record.
+const INPUT_BYTES_MAX: usize = 128 * 1024;
 /// How long a session stays in memory without anything to do.
 const IDLE: Duration = Duration::from_secs(60);
 /// How often an attempt that found the connectors' queue full is offered again.
@@ -89,9 +91,11 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects>(
         let patience = if actor.unsent.is_some() { OFFER_AGAIN } else { IDLE };
         match timeout(patience, commands.recv()).await {
             Ok(Some(first)) => {
+                let mut bytes = first.bytes();
                 let mut batch = vec![first];
-                while batch.len() < INPUTS_MAX {
+                while batch.len() < INPUTS_MAX && bytes < INPUT_BYTES_MAX {
                     let Ok(next) = commands.try_recv() else { break };
+                    bytes += next.bytes();
                     batch.push(next);
                 }
                 if let Err(trouble) = actor.take(batch).await {
@@ -159,6 +163,23 @@ async fn refuse_all(key: &Key, commands: &mut mpsc::Receiver<Command>) {
         request::answer_trouble(command, Trouble::Damaged);
     }
     tracing::debug!(app = %key.app, session = %key.session, "damaged session is looked at again when asked for");
+}
+
+// === impl Command ===
+
+impl Command {
+    /// About how much of it will be written.
+    fn bytes(&self) -> usize {
+        let said = |input: &Input| match &input.kind {
+            InputKind::Say(say) => say.body.len() + say.request.len(),
+            _ => 0,
+        };
+        match self {
+            Self::Inputs { inputs, .. } => inputs.iter().map(said).sum(),
+            Self::Outcome { result: BotResult::Reply { body, .. }, .. } => body.len(),
+            Self::Outcome { .. } | Self::Fetch { .. } | Self::Tick => 0,
+        }
+    }
 }
 
 // === impl Actor ===

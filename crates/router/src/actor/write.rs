@@ -14,6 +14,8 @@ use crate::{committer::Committed, load, settle};
 
 /// Commits between snapshots.
 const SNAPSHOT_EVERY: u32 = 64;
+/// The largest record of the log. A snapshot that does not fit waits for a smaller commit.
+const RECORD_BYTES_MAX: usize = 512 * 1024;
 /// How often a decision is made again because somebody else had written.
 const CONFLICTS_MAX: u32 = 5;
 /// Pauses before an append whose outcome is unknown is tried again.
@@ -54,6 +56,9 @@ impl<L: Log, S: Store, B: Fanout + Effects> Actor<'_, L, S, B> {
         record.log_incarnation = shared.log.incarnation();
         record.snapshot =
             (self.since_snapshot >= SNAPSHOT_EVERY).then(|| encode_snapshot(after.state()));
+        if record.snapshot.is_some() && encode_commit(&record).len() > RECORD_BYTES_MAX {
+            record.snapshot = None;
+        }
         record
     }
 

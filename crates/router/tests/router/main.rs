@@ -8,6 +8,7 @@
 )]
 
 mod harness;
+mod retention;
 
 use std::sync::Arc;
 
