@@ -89,6 +89,7 @@ pub(super) const TABLE: &[Layer] = &[
         Kind::Dev,
         &[TYPES, PROTOCOL, POSTOFFICE, WIRE, CLUSTER, STORE, ROUTER, TESTKIT],
     ),
+    layer("stentor-faultfs", Kind::Dev, &[TYPES, POSTOFFICE, WIRE, CLUSTER, STORE, EMBEDDED]),
     layer("xtask", Kind::Dev, &[]),
 ];
 
