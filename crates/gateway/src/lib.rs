@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The gateway: terminates the sockets of chat widgets, and serves the widget's files.
+//!
+//! Keeps nothing that matters: sockets, and per connection the last event that was written. The rules of
+//! a conversation are the router's; the gateway reads and checks frames, asks the owner of the session,
+//! and encodes what happens for each of its sockets.
+//!
+//! Reading order: [`config`], `gateway` (what runs), [`engine`] (sockets), `identify` (who comes),
+//! `legacy` (what they say and are shown), `http` (pages and handshakes), `limits`, [`metrics`].
+
+pub mod config;
+pub mod engine;
+mod fanout;
+mod gateway;
+mod http;
+mod identify;
+mod legacy;
+mod limits;
+pub mod metrics;
+mod shared;
+
+pub use self::{
+    config::{Config, GatewayLimits, Site},
+    gateway::{Acceptor, Gateway},
+};

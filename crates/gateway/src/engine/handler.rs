@@ -1,0 +1,100 @@
+//! Who decides what messages mean and what is written.
+
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::{
+    Utf8Bytes,
+    protocol::frame::coding::{CloseCode, Data},
+};
+
+use crate::metrics::CloseReason;
+
+/// Frames that are ready to be written.
+///
+/// Bounded by the loop: a handler is asked for more only when these are gone.
+#[derive(Debug, Default)]
+pub struct Frames(VecDeque<(Data, Bytes)>);
+
+/// How a socket is to be closed by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// What the peer is told.
+    pub code: CloseCode,
+    /// In words, for the peer; at most 123 bytes.
+    pub text: &'static str,
+    /// What it counts as.
+    pub reason: CloseReason,
+}
+
+/// What stands behind one socket. Polled by the socket's task alone.
+pub trait Handler: Send + Unpin + 'static {
+    /// What others leave for it.
+    type Delivery: Send + 'static;
+
+    /// A text message came.
+    fn text(&mut self, message: Utf8Bytes, frames: &mut Frames) -> Result<(), Closing>;
+
+    /// A binary message came.
+    fn binary(&mut self, message: Bytes, frames: &mut Frames) -> Result<(), Closing>;
+
+    /// Whether it can take another message now. If not, the socket is not read, and the peer waits.
+    fn takes_messages(&self) -> bool;
+
+    /// Goes on with what it waits for (answers, timers). Ready only to close the socket.
+    fn poll_work(&mut self, context: &mut Context<'_>, frames: &mut Frames) -> Poll<Closing>;
+
+    /// Whether it wants what was left for it. If not, it stays where its budget counts.
+    fn takes_deliveries(&self) -> bool;
+
+    /// Something was left for it. Called when nothing is waiting to be written.
+    fn deliver(&mut self, delivery: Self::Delivery, frames: &mut Frames) -> Result<(), Closing>;
+
+    /// Frames that it has kept back until there is room. Called when nothing is waiting to be written;
+    /// leaves `frames` empty if there are none.
+    fn refill(&mut self, frames: &mut Frames) -> Result<(), Closing>;
+
+    /// The socket is gone: finishes what has to be finished. Called until it is ready.
+    fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// Everything is finished.
+    fn ended(&mut self, reason: CloseReason);
+}
+
+// === impl Frames ===
+
+impl Frames {
+    /// Adds a text frame; valid UTF-8.
+    pub fn push(&mut self, frame: Bytes) {
+        self.0.push_back((Data::Text, frame));
+    }
+
+    /// Adds a binary frame.
+    pub fn push_binary(&mut self, frame: Bytes) {
+        self.0.push_back((Data::Binary, frame));
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The oldest one. Gives its memory back with the last one.
+    pub(crate) fn pop(&mut self) -> Option<(Data, Bytes)> {
+        let frame = self.0.pop_front();
+        if self.0.is_empty() {
+            self.0 = VecDeque::new();
+        }
+        frame
+    }
+}

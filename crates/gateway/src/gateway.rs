@@ -1,0 +1,194 @@
+//! What runs: the accept loop, the fan-out loop, the ping wheel, and the end of them all.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use stentor_apps::AppSet;
+use stentor_cluster::Ingress;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    config::Config,
+    engine::{Closing, Registry},
+    fanout, http,
+    limits::Limiter,
+    metrics::Metrics,
+    shared::Shared,
+};
+
+/// Before accepting again when the system cannot give us another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Between two looks at how many sockets there are.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
+/// Between two closings of a drain.
+const DRAIN_TICK: Duration = Duration::from_millis(10);
+
+/// A gateway that is ready to run.
+#[derive(Debug)]
+pub struct Gateway<B> {
+    acceptor: Acceptor<B>,
+    fanout: mpsc::Receiver<Bytes>,
+    drain: CancellationToken,
+}
+
+/// Takes connections that were accepted elsewhere, encrypted ones for example. They are served while
+/// the gateway runs. A clone is a handle to the same gateway.
+#[derive(Debug)]
+pub struct Acceptor<B> {
+    shared: Arc<Shared<B>>,
+    tasks: TaskTracker,
+    drain: CancellationToken,
+}
+
+// === impl Gateway ===
+
+impl<B: Ingress> Gateway<B> {
+    /// `fanout` belongs to `config.gateway`.
+    ///
+    /// # Errors
+    /// The metrics are registered already.
+    pub fn new(
+        config: Config,
+        bus: Arc<B>,
+        fanout: mpsc::Receiver<Bytes>,
+        apps: watch::Receiver<Arc<AppSet>>,
+        registry: &prometheus::Registry,
+    ) -> Result<Self, prometheus::Error> {
+        let metrics = Arc::new(Metrics::new(registry)?);
+        let limiter = Arc::new(Limiter::new(config.limits));
+        let sockets = Registry::new(config.limits.outbox_bytes);
+        let shared = Arc::new(Shared { config, bus, apps, sockets, limiter, metrics });
+        let drain = CancellationToken::new();
+        let acceptor = Acceptor { shared, tasks: TaskTracker::new(), drain: drain.clone() };
+        Ok(Self { acceptor, fanout, drain })
+    }
+
+    /// A handle for connections that are accepted elsewhere.
+    #[must_use]
+    pub fn acceptor(&self) -> Acceptor<B> {
+        self.acceptor.clone()
+    }
+
+    /// Serves until `drain`; then closes all sockets in good order and returns.
+    ///
+    /// Inputs of the accept loop:
+    /// - listener: endless; errors are waited out;
+    /// - drain: ends the loop.
+    pub async fn run(self, listener: TcpListener, drain: CancellationToken) {
+        let shared = &self.acceptor.shared;
+        let fanout = tokio::spawn(fanout::run(Arc::clone(shared), self.fanout));
+        let upkeep = tokio::spawn(upkeep(Arc::clone(shared)));
+        let handshakes = Arc::new(Semaphore::new(shared.config.limits.handshakes));
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept(&listener, &handshakes) => accepted,
+                () = drain.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, peer, place)) => {
+                    let acceptor = self.acceptor.clone();
+                    self.acceptor.tasks.spawn(async move {
+                        acceptor.serve(stream, peer.ip()).await;
+                        drop(place);
+                    });
+                }
+                Err(cause) => {
+                    warn!(%cause, "no connection can be accepted now");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        self.drain.cancel();
+        close_all(shared).await;
+        let tasks = &self.acceptor.tasks;
+        tasks.close();
+        if tokio::time::timeout(shared.config.drain / 2, tasks.wait()).await.is_err() {
+            warn!(sockets = shared.sockets.len(), "not all sockets could be closed in good order");
+        }
+        fanout.abort();
+        upkeep.abort();
+    }
+}
+
+// === impl Acceptor ===
+
+impl<B: Ingress> Acceptor<B> {
+    /// Serves one connection until it ends or has become a socket, which then lives by itself.
+    pub async fn serve<S>(&self, stream: S, peer: IpAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { shared, tasks, drain } = self.clone();
+        http::serve(shared, stream, peer, tasks, drain).await;
+    }
+}
+
+impl<B> Clone for Acceptor<B> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            tasks: self.tasks.clone(),
+            drain: self.drain.clone(),
+        }
+    }
+}
+
+/// The next connection, and its place among those in the middle of a handshake.
+async fn accept(
+    listener: &TcpListener,
+    handshakes: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = Arc::clone(handshakes).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    // Frames are small and must not wait for each other.
+    stream.set_nodelay(true)?;
+    Ok((stream, peer, place))
+}
+
+/// Closes all sockets, spread over half of the drain: whoever comes back does not come at once.
+async fn close_all<B>(shared: &Shared<B>) {
+    let sockets = shared.sockets.all();
+    info!(sockets = sockets.len(), "closing sockets");
+    let began = Instant::now();
+    let window = shared.config.drain / 2;
+    let count = u32::try_from(sockets.len()).unwrap_or(u32::MAX).max(1);
+    for (place, socket) in sockets.iter().enumerate() {
+        let due = began + window * u32::try_from(place).unwrap_or(u32::MAX) / count;
+        if due > Instant::now() + DRAIN_TICK {
+            tokio::time::sleep_until(due).await;
+        }
+        socket.close(Closing::DRAIN);
+    }
+    // Those that were in the middle of their handshake.
+    for socket in shared.sockets.all() {
+        socket.close(Closing::DRAIN);
+    }
+}
+
+/// Pings, counts and forgets, for ever.
+async fn upkeep<B>(shared: Arc<Shared<B>>) {
+    let count = async {
+        let mut turns = tokio::time::interval(COUNT_EVERY);
+        for turn in 0_u32.. {
+            turns.tick().await;
+            shared.metrics.open_now(shared.sockets.len(), shared.sockets.waiting_bytes());
+            if turn % 12 == 0 {
+                shared.limiter.forget();
+            }
+        }
+    };
+    tokio::join!(count, shared.sockets.turn_wheel());
+}

@@ -1,0 +1,137 @@
+//! HTTP on the widgets' port: handshakes, the widget's files, and our own pages.
+//!
+//! Reading order: this file (which request is what), `handshake`, `files` (the published widget), `inject`
+//! (its settings), `answer` (how answers look).
+
+mod answer;
+mod files;
+mod handshake;
+mod inject;
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    net::IpAddr,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use stentor_cluster::Ingress;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::debug;
+
+use self::handshake::Welcome;
+use crate::{
+    engine::{Socket, wanted_upgrade},
+    legacy::Connection,
+    shared::Shared,
+};
+
+/// How long a peer may take to send the head of a request.
+const HEADER_WAIT: Duration = Duration::from_secs(5);
+/// Longest head of a request, in bytes. A server URL with a token is below 4 KiB.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+type Answer = Response<Full<Bytes>>;
+
+/// Serves one connection until it ends or becomes a socket, which then runs as a task of its own.
+pub(crate) async fn serve<B: Ingress, S>(
+    shared: Arc<Shared<B>>,
+    stream: S,
+    peer: IpAddr,
+    tasks: TaskTracker,
+    drain: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let accepted = Instant::now();
+    let welcome: Arc<Mutex<Option<Welcome>>> = Arc::default();
+    let service = service_fn(|request| {
+        let (shared, welcome) = (Arc::clone(&shared), Arc::clone(&welcome));
+        let answer =
+            async move { Ok::<_, Infallible>(answer(&shared, peer, &welcome, request).await) };
+        Box::pin(answer) as Pin<Box<dyn Future<Output = _> + Send>>
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_WAIT)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut draining = pin!(drain.cancelled());
+    let mut told = false;
+    let served = poll_fn(|context| {
+        if !told && draining.as_mut().poll(context).is_ready() {
+            told = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        connection.poll_without_shutdown(context)
+    });
+    if let Err(cause) = served.await {
+        debug!(%cause, "connection ended");
+        return;
+    }
+    let parts = connection.into_parts();
+    let taken = welcome.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(welcome) = taken else { return };
+    let slot = shared.sockets.open();
+    shared.metrics.opened(accepted.elapsed());
+    debug!(socket = slot.number(), "socket opened");
+    let metrics = Arc::clone(&shared.metrics);
+    let handler = Connection::new(Arc::clone(&shared), slot.number(), welcome.stranger);
+    if drain.is_cancelled() {
+        slot.close(crate::engine::Closing::DRAIN);
+    }
+    let stream = parts.io.into_inner();
+    tasks.spawn(Socket::new(stream, &parts.read_buf, handler, slot, metrics).await);
+}
+
+async fn answer<B: Ingress>(
+    shared: &Arc<Shared<B>>,
+    peer: IpAddr,
+    welcome: &Mutex<Option<Welcome>>,
+    request: Request<Incoming>,
+) -> Answer {
+    if wanted_upgrade(&request) {
+        return match handshake::shake(shared, peer, &request) {
+            Ok((answer, stranger)) => {
+                *welcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(stranger);
+                answer
+            }
+            Err(refused) => {
+                shared.metrics.refused(refused.refusal());
+                refused.answer()
+            }
+        };
+    }
+    let head = request.method() == Method::HEAD;
+    if !head && request.method() != Method::GET {
+        return answer::wrong_method();
+    }
+    let answer = match request.uri().path() {
+        "/" => match files::has_widget(&shared.config).await {
+            true => answer::page(&request, shared.config.site.widget_page),
+            false => answer::page(&request, shared.config.site.chat_page),
+        },
+        path => match path.strip_prefix("/widget/") {
+            Some(name) => files::serve(shared, peer, &request, name).await,
+            None => {
+                let file = shared.config.site.files.iter().find(|(known, ..)| *known == path);
+                match file {
+                    Some((_, kind, content)) => answer::own_file(&request, kind, content),
+                    None => answer::text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
+                }
+            }
+        },
+    };
+    if head { answer::without_body(answer) } else { answer }
+}

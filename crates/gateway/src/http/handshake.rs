@@ -1,0 +1,103 @@
+//! The handshake of a socket: accepted, or refused with a reason that a person can read.
+
+use std::{net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use stentor_protocol::ConnectUrl;
+
+use super::{Answer, answer};
+use crate::{
+    engine::accept_key,
+    identify::{Claim, DeviceCookie, Origin, is_encrypted, real_address, which_app},
+    legacy::Stranger,
+    metrics::Refusal,
+    shared::Shared,
+};
+
+/// A handshake that was accepted.
+#[derive(Debug)]
+pub(super) struct Welcome {
+    pub(super) stranger: Stranger,
+}
+
+/// A handshake that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused(Refusal);
+
+/// Decides about a handshake. Never waits: a widget whose first handshake hangs is never seen again.
+pub(super) fn shake<B, T>(
+    shared: &Arc<Shared<B>>,
+    peer: IpAddr,
+    request: &Request<T>,
+) -> Result<(Answer, Welcome), Refused> {
+    let key = accept_key(request).ok_or(Refused(Refusal::Handshake))?;
+    let headers = request.headers();
+    let trusted = &shared.config.trusted_proxies;
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let url = ConnectUrl::parse(path).map_err(|_| Refused(Refusal::Handshake))?;
+    let address = real_address(peer, headers, trusted);
+    let origin = Origin::read(headers, address.is_loopback());
+    let app = which_app(&shared.config, &shared.apps(), &url, &origin).map_err(Refused)?;
+    let place = shared.limiter.place(address).ok_or(Refused(Refusal::AddressConnections))?;
+    let device = DeviceCookie::read(headers);
+
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let fields = answer.headers_mut();
+    fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    fields.insert(header::SEC_WEBSOCKET_ACCEPT, key);
+    if let Some(cookie) = device.header(is_encrypted(peer, headers, trusted)) {
+        fields.insert(header::SET_COOKIE, cookie);
+    }
+    let stranger = Stranger {
+        claim: Claim::new(url.user_id, device),
+        origin,
+        app,
+        is_admin: url.is_admin,
+        reason: url.reason,
+        address: place,
+    };
+    Ok((answer, Welcome { stranger }))
+}
+
+// === impl Refused ===
+
+impl Refused {
+    pub(super) fn refusal(self) -> Refusal {
+        self.0
+    }
+
+    pub(super) fn answer(self) -> Answer {
+        match self.0 {
+            Refusal::Origin => answer::text(
+                StatusCode::FORBIDDEN,
+                "No app allows sockets from this page. Add its origin (scheme, host and port) to \
+                 `origins` of the app.\n",
+            ),
+            Refusal::App => answer::text(
+                StatusCode::NOT_FOUND,
+                "There is no app of this name. Check `appId` in the widget's server URL.\n",
+            ),
+            Refusal::AddressConnections => {
+                let mut answer = answer::text(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "There are too many connections from this address.\n",
+                );
+                answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+                answer
+            }
+            _ => {
+                let mut answer = answer::text(
+                    StatusCode::UPGRADE_REQUIRED,
+                    "This is not a WebSocket handshake of version 13 with a URL below 16 KiB.\n",
+                );
+                let version = HeaderValue::from_static("13");
+                answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
+                answer
+            }
+        }
+    }
+}

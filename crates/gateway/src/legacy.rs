@@ -1,0 +1,20 @@
+//! The legacy dialect: what stands behind the socket of a published widget.
+//!
+//! Knows nothing of the rules of a conversation: it turns frames into inputs for the owner of the session, and
+//! the session's events into frames, in the order of their numbers.
+//!
+//! Reading order: [`batch`] (events on their way to sockets), [`connection`] (from open to close),
+//! [`member`] (a connection whose app is known), [`asking`] (one request at a time).
+
+mod asking;
+mod batch;
+mod connection;
+mod inbound;
+mod member;
+mod shown;
+
+pub(crate) use self::{
+    batch::Batch,
+    connection::{Connection, Stranger},
+    member::Identity,
+};

@@ -1,0 +1,157 @@
+//! One request to the owner of a partition, asked until it is answered.
+//!
+//! The same request again and again: whoever took it before says so. Nothing is given up while the
+//! socket is there; the widget is told when it takes long.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use prost::Message;
+use stentor_cluster::{BusError, Ingress};
+use stentor_types::Partition;
+use stentor_wire::{
+    pb,
+    pb::{input_reply, reply},
+};
+use tokio::time::{Instant, Sleep};
+
+use crate::metrics::Metrics;
+
+/// How long one attempt may take. A failover of the log takes up to nine seconds.
+const ATTEMPT_MAX: Duration = Duration::from_secs(10);
+/// Between the first attempt and the second; doubles from then on.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// Between attempts at most.
+const PAUSE_MAX: Duration = Duration::from_secs(8);
+/// After this long the widget is told that nothing works.
+pub(super) const LATE_AFTER: Duration = Duration::from_secs(30);
+
+type Attempt = Pin<Box<dyn Future<Output = Result<Bytes, BusError>> + Send>>;
+
+/// A request on its way.
+pub(super) struct Asking<B> {
+    bus: Arc<B>,
+    partition: Partition,
+    request: Bytes,
+    since: Instant,
+    pauses: u32,
+    /// Spreads the attempts of many connections.
+    spread: u64,
+    state: State,
+}
+
+enum State {
+    Asked(Attempt, Instant),
+    Pausing(Pin<Box<Sleep>>),
+}
+
+/// An answer that is more than "not now".
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// One result per input; the first of them is not "not now".
+    Inputs(Vec<pb::InputReply>),
+    /// Events.
+    Events(pb::FetchReply),
+    /// The request made no sense to the owner.
+    Malformed,
+}
+
+// === impl Asking ===
+
+impl<B: Ingress> Asking<B> {
+    pub(super) fn new(
+        bus: Arc<B>,
+        partition: Partition,
+        request: &pb::Request,
+        spread: u64,
+    ) -> Self {
+        let request = Bytes::from(request.encode_to_vec());
+        let attempt = attempt(&bus, partition, &request);
+        Self {
+            bus,
+            partition,
+            request,
+            since: Instant::now(),
+            pauses: 0,
+            spread,
+            state: State::Asked(attempt, Instant::now()),
+        }
+    }
+
+    /// Whether it takes so long that the widget should say so.
+    pub(super) fn is_late(&self) -> bool {
+        self.since.elapsed() >= LATE_AFTER
+    }
+
+    pub(super) fn poll(&mut self, context: &mut Context<'_>, metrics: &Metrics) -> Poll<Answer> {
+        loop {
+            match &mut self.state {
+                State::Asked(attempt, began) => {
+                    let answer = ready!(attempt.as_mut().poll(context));
+                    metrics.answered(began.elapsed());
+                    match answer.ok().map(pb::Reply::decode) {
+                        Some(Ok(pb::Reply { kind: Some(kind) })) => match read(kind) {
+                            Ok(answer) => return Poll::Ready(answer),
+                            Err(pause) => self.pause(pause, metrics),
+                        },
+                        _ => self.pause(None, metrics),
+                    }
+                }
+                State::Pausing(pause) => {
+                    ready!(pause.as_mut().poll(context));
+                    let attempt = attempt(&self.bus, self.partition, &self.request);
+                    self.state = State::Asked(attempt, Instant::now());
+                }
+            }
+        }
+    }
+
+    fn pause(&mut self, wanted: Option<Duration>, metrics: &Metrics) {
+        metrics.retried();
+        let doubled = PAUSE_MIN.saturating_mul(1_u32.checked_shl(self.pauses).unwrap_or(u32::MAX));
+        let pause = wanted.unwrap_or(doubled).min(PAUSE_MAX);
+        self.pauses = self.pauses.saturating_add(1).min(8);
+        let spread = u32::try_from(self.spread.wrapping_mul(0x9e37_79b9) % 256).unwrap_or(0);
+        let pause = pause + pause * spread / 1024;
+        self.state = State::Pausing(Box::pin(tokio::time::sleep(pause)));
+    }
+}
+
+impl<B> fmt::Debug for Asking<B> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Asking").field("partition", &self.partition).finish_non_exhaustive()
+    }
+}
+
+fn attempt<B: Ingress>(bus: &Arc<B>, partition: Partition, request: &Bytes) -> Attempt {
+    let (bus, request) = (Arc::clone(bus), request.clone());
+    Box::pin(async move {
+        let answer = tokio::time::timeout(ATTEMPT_MAX, bus.request(partition, request));
+        answer.await.unwrap_or(Err(BusError::NoAnswer))
+    })
+}
+
+/// The answer; or how long to wait before asking again.
+fn read(kind: reply::Kind) -> Result<Answer, Option<Duration>> {
+    match kind {
+        reply::Kind::Connection(pb::ConnectionReply { results }) => {
+            match results.first().map(|first| &first.kind) {
+                Some(Some(input_reply::Kind::TryAgainMs(ms))) => {
+                    Err(Some(Duration::from_millis(u64::from(*ms).max(100))))
+                }
+                Some(_) => Ok(Answer::Inputs(results)),
+                None => Err(None),
+            }
+        }
+        reply::Kind::Fetch(events) => Ok(Answer::Events(events)),
+        reply::Kind::Malformed(_) => Ok(Answer::Malformed),
+        reply::Kind::Outcome(_) => Err(None),
+    }
+}

@@ -1,0 +1,88 @@
+//! Events on their way to the sockets of one session, encoded once for all that see the same.
+
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use stentor_protocol::LegacyView;
+use stentor_types::{Epoch, Event, EventKind, EventNumber, Role, SessionId, UserKey};
+use stentor_wire::{DecodeError, decode_event, pb, session_id};
+
+/// Events of one session that were fanned out together.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) session: SessionId,
+    pub(crate) epoch: Epoch,
+    /// The session's last event; those that are missing below it have to be fetched.
+    pub(crate) head: EventNumber,
+    /// Ordered.
+    pub(crate) events: Vec<Event>,
+    /// What they count as in an outbox.
+    pub(crate) bytes: usize,
+    encoded: Mutex<Vec<(View, Vec<Bytes>)>>,
+}
+
+/// All that the frames of an event depend on, within one app.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct View {
+    n: EventNumber,
+    time_ms: i64,
+    role: Role,
+    own: bool,
+}
+
+/// Counted for every batch beside its events.
+const OVERHEAD_BYTES: usize = 64;
+
+// === impl Batch ===
+
+impl Batch {
+    /// Reads a message of the bus.
+    ///
+    /// # Errors
+    /// A field cannot be read.
+    pub(crate) fn decode(fanout: &pb::Fanout) -> Result<Self, DecodeError> {
+        let session = session_id(&fanout.session)?;
+        Self::new(session, Epoch(fanout.epoch), EventNumber(fanout.head), &fanout.events)
+    }
+
+    /// Events as they stand in the log.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub(crate) fn new(
+        session: SessionId,
+        epoch: Epoch,
+        head: EventNumber,
+        events: &[Bytes],
+    ) -> Result<Self, DecodeError> {
+        let bytes = events.iter().map(Bytes::len).sum::<usize>().saturating_add(OVERHEAD_BYTES);
+        let events = events.iter().map(decode_event).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { session, epoch, head, events, bytes, encoded: Mutex::default() })
+    }
+
+    /// The frames of one of the events. Sockets that see the same share the same bytes.
+    pub(crate) fn frames(&self, event: &Event, view: &LegacyView<'_>) -> Vec<Bytes> {
+        let key = View {
+            n: event.n,
+            time_ms: view.time_ms(event.n, event.stamp),
+            role: view.role,
+            own: subject(event) == Some(view.user),
+        };
+        let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, frames)) = encoded.iter().find(|(known, _)| *known == key) {
+            return frames.clone();
+        }
+        let frames: Vec<_> = view.frames(event).collect();
+        encoded.push((key, frames.clone()));
+        frames
+    }
+}
+
+/// The one user whom an event shows differently.
+fn subject(event: &Event) -> Option<UserKey> {
+    match &event.kind {
+        EventKind::Joined { user, .. } | EventKind::Left { user, .. } => Some(*user),
+        EventKind::Said(said) => Some(said.user),
+        _ => None,
+    }
+}

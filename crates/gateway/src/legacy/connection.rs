@@ -1,0 +1,281 @@
+//! A legacy connection from open to close: a stranger until its app is known, then a member; or refused.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use stentor_cluster::Ingress;
+use stentor_protocol::{
+    ClientFrame, ConnectReason, FrameError, ShapeError, app_id_from_path, outgoing,
+};
+use stentor_types::AppId;
+use tokio_tungstenite::tungstenite::{Utf8Bytes, protocol::frame::coding::CloseCode};
+use tracing::debug;
+
+use super::{
+    batch::Batch,
+    member::{BARE_AFTER, Member},
+};
+use crate::{
+    engine::{Closing, Frames, Handler},
+    identify::{Claim, Origin},
+    limits::AddressPlace,
+    metrics::{CloseReason, Refusal},
+    shared::{self, Shared},
+};
+
+/// Frames that make no sense before the connection is closed.
+const NONSENSE_MAX: u8 = 32;
+/// What an agent's widget shows.
+const NOT_AN_AGENT: &str = "You are not signed in as an agent.";
+const NO_SUCH_APP: &str = "There is no such app, or it does not allow this page.";
+
+/// What stands behind a published widget's socket.
+#[derive(Debug)]
+pub(crate) struct Connection<B: Ingress> {
+    shared: Arc<Shared<B>>,
+    number: u64,
+    life: Life<B>,
+    address: Option<AddressPlace>,
+    nonsense: u8,
+    greeted: bool,
+}
+
+/// Who comes, as far as the handshake told.
+#[derive(Debug)]
+pub(crate) struct Stranger {
+    pub(crate) claim: Claim,
+    pub(crate) origin: Origin,
+    /// Known from the URL or the origin.
+    pub(crate) app: Option<AppId>,
+    pub(crate) is_admin: bool,
+    pub(crate) reason: ConnectReason,
+    pub(crate) address: AddressPlace,
+}
+
+#[derive(Debug)]
+enum Life<B> {
+    /// Its app is not known yet.
+    Stranger(Box<(Claim, Origin)>),
+    Member(Member<B>),
+    /// It may not be here; it is told so, and not served.
+    Refused(&'static str),
+}
+
+// === impl Connection ===
+
+impl<B: Ingress> Connection<B> {
+    pub(crate) fn new(shared: Arc<Shared<B>>, number: u64, stranger: Stranger) -> Self {
+        let Stranger { claim, origin, app, is_admin, reason, address } = stranger;
+        let bare_after = match reason {
+            ConnectReason::Wakeup => Duration::ZERO,
+            ConnectReason::EmitNoWs | ConnectReason::Other => BARE_AFTER,
+        };
+        let mut connection = Self {
+            shared,
+            number,
+            life: Life::Refused(NO_SUCH_APP),
+            address: Some(address),
+            nonsense: 0,
+            greeted: false,
+        };
+        connection.life = match app {
+            _ if is_admin => {
+                connection.shared.metrics.refused(Refusal::Admin);
+                Life::Refused(NOT_AN_AGENT)
+            }
+            Some(app) => connection.join(app, &claim, Some(bare_after)),
+            None => Life::Stranger(Box::new((claim, origin))),
+        };
+        connection
+    }
+
+    fn join(&self, app: AppId, claim: &Claim, bare_after: Option<Duration>) -> Life<B> {
+        let identity = claim.identity(&app);
+        let max = self.shared.app(&app).map_or(0, |app| app.limits.connections_per_user);
+        if !self.shared.limiter.enter(identity.visitor.user, max) {
+            self.shared.metrics.refused(Refusal::UserConnections);
+            return Life::Refused("You have too many of these windows open.");
+        }
+        Life::Member(Member::new(Arc::clone(&self.shared), self.number, app, identity, bare_after))
+    }
+
+    /// The first frame of a connection whose URL does not name the app.
+    fn identify(&mut self, frame: &ClientFrame<'_>) -> Option<Life<B>> {
+        let Life::Stranger(stranger) = &self.life else { return None };
+        let (claim, origin) = &**stranger;
+        let apps = self.shared.apps();
+        let app = app_id_from_path(&frame.sender.path)
+            .and_then(|name| apps.get(name))
+            .filter(|app| origin.fits(app, self.shared.config.dev));
+        Some(match app {
+            _ if frame.sender.is_admin => {
+                self.shared.metrics.refused(Refusal::Admin);
+                Life::Refused(NOT_AN_AGENT)
+            }
+            Some(app) => self.join(app.id.clone(), claim, None),
+            None => {
+                self.shared.metrics.refused(Refusal::App);
+                Life::Refused(NO_SUCH_APP)
+            }
+        })
+    }
+
+    fn nonsense(&mut self) -> Result<(), Closing> {
+        self.shared.metrics.refused(Refusal::Frame);
+        self.nonsense = self.nonsense.saturating_add(1);
+        if self.nonsense < NONSENSE_MAX {
+            return Ok(());
+        }
+        Err(Closing {
+            code: CloseCode::Policy,
+            text: "too many frames that make no sense",
+            reason: CloseReason::Refused,
+        })
+    }
+
+    fn too_long(&mut self, frames: &mut Frames) -> Result<(), Closing> {
+        match &mut self.life {
+            Life::Member(member) => {
+                member.refuse(Refusal::TooLong, frames);
+                Ok(())
+            }
+            Life::Stranger(_) | Life::Refused(_) => self.nonsense(),
+        }
+    }
+
+    fn is_too_fast(&self) -> bool {
+        let address = self.address.as_ref().and_then(AddressPlace::address);
+        let Life::Member(member) = &self.life else {
+            return !self.shared.limiter.address_may_speak(address);
+        };
+        let Some(app) = self.shared.app(member.app()) else { return false };
+        let fits = self.shared.limiter.address_may_speak(address)
+            && self.shared.limiter.may_speak(member.visitor().user, &app.limits);
+        !fits
+    }
+
+    fn bytes_max(&self) -> usize {
+        let Life::Member(member) = &self.life else { return usize::MAX };
+        self.shared.app(member.app()).map_or(usize::MAX, |app| app.limits.message_bytes)
+    }
+
+    fn leave(&mut self) {
+        if let Life::Member(member) = &self.life {
+            self.shared.limiter.leave(member.visitor().user);
+        }
+    }
+}
+
+impl<B: Ingress> Handler for Connection<B> {
+    type Delivery = Arc<Batch>;
+
+    fn text(&mut self, message: Utf8Bytes, frames: &mut Frames) -> Result<(), Closing> {
+        if matches!(self.life, Life::Refused(_)) {
+            return self.nonsense();
+        }
+        let text = Bytes::from(message);
+        if text.len() > self.bytes_max() {
+            return self.too_long(frames);
+        }
+        if self.is_too_fast() {
+            match &mut self.life {
+                Life::Member(member) => member.refuse(Refusal::TooFast, frames),
+                Life::Stranger(_) | Life::Refused(_) => {
+                    self.shared.metrics.refused(Refusal::TooFast);
+                }
+            }
+            return Ok(());
+        }
+        let frame = match ClientFrame::parse(&text) {
+            Ok(frame) => frame,
+            Err(FrameError::Shape(ShapeError::TooLarge { .. })) => return self.too_long(frames),
+            Err(_) => return self.nonsense(),
+        };
+        if let Some(life) = self.identify(&frame) {
+            self.life = life;
+            if let Life::Refused(why) = self.life {
+                frames.push(refusal(why));
+            }
+        }
+        if let Life::Member(member) = &mut self.life {
+            member.frame(&frame, &text, frames);
+        }
+        Ok(())
+    }
+
+    fn binary(&mut self, _message: Bytes, _frames: &mut Frames) -> Result<(), Closing> {
+        self.nonsense()
+    }
+
+    fn takes_messages(&self) -> bool {
+        match &self.life {
+            Life::Member(member) => member.takes_messages(),
+            Life::Stranger(_) | Life::Refused(_) => true,
+        }
+    }
+
+    fn poll_work(&mut self, context: &mut Context<'_>, frames: &mut Frames) -> Poll<Closing> {
+        if !std::mem::replace(&mut self.greeted, true) {
+            frames.push(match self.life {
+                Life::Refused(why) => refusal(why),
+                // A widget whose `user joined` was lost sends nothing until it sees this.
+                Life::Stranger(_) | Life::Member(_) => {
+                    outgoing::connection_update(true, None, shared::now_ms())
+                }
+            });
+        }
+        match &mut self.life {
+            Life::Member(member) => member.poll_work(context, frames),
+            Life::Stranger(_) | Life::Refused(_) => Poll::Pending,
+        }
+    }
+
+    fn takes_deliveries(&self) -> bool {
+        match &self.life {
+            Life::Member(member) => member.takes_deliveries(),
+            Life::Stranger(_) | Life::Refused(_) => true,
+        }
+    }
+
+    fn deliver(&mut self, batch: Arc<Batch>, frames: &mut Frames) -> Result<(), Closing> {
+        match &mut self.life {
+            Life::Member(member) => member.deliver(batch, frames),
+            Life::Stranger(_) | Life::Refused(_) => Ok(()),
+        }
+    }
+
+    fn refill(&mut self, frames: &mut Frames) -> Result<(), Closing> {
+        match &mut self.life {
+            Life::Member(member) => member.refill(frames),
+            Life::Stranger(_) | Life::Refused(_) => Ok(()),
+        }
+    }
+
+    fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.address = None;
+        match &mut self.life {
+            Life::Member(member) => member.poll_finish(context),
+            Life::Stranger(_) | Life::Refused(_) => Poll::Ready(()),
+        }
+    }
+
+    fn ended(&mut self, reason: CloseReason) {
+        self.shared.sockets.remove(self.number);
+        self.shared.metrics.closed(reason);
+        debug!(socket = self.number, ?reason, "socket closed");
+    }
+}
+
+impl<B: Ingress> Drop for Connection<B> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+fn refusal(why: &'static str) -> Bytes {
+    outgoing::connection_update(false, Some(why), shared::now_ms())
+}

@@ -1,0 +1,48 @@
+//! What all connections of a gateway share.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use stentor_apps::{App, AppSet};
+use stentor_types::{AppId, Timestamp};
+use tokio::sync::watch;
+
+use crate::{config::Config, engine::Registry, legacy::Batch, limits::Limiter, metrics::Metrics};
+
+/// What all connections of a gateway share.
+#[derive(Debug)]
+pub(crate) struct Shared<B> {
+    pub(crate) config: Config,
+    pub(crate) bus: Arc<B>,
+    pub(crate) apps: watch::Receiver<Arc<AppSet>>,
+    pub(crate) sockets: Registry<Arc<Batch>>,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+// === impl Shared ===
+
+impl<B> Shared<B> {
+    /// The apps at this moment.
+    pub(crate) fn apps(&self) -> Arc<AppSet> {
+        Arc::clone(&self.apps.borrow())
+    }
+
+    /// An app as it is at this moment.
+    pub(crate) fn app(&self, app: &AppId) -> Option<Arc<App>> {
+        self.apps.borrow().get(app.as_str()).cloned()
+    }
+}
+
+/// Now, by the clock of this machine.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// The same in milliseconds, as clients count.
+pub(crate) fn now_ms() -> i64 {
+    i64::try_from(now().as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,5 @@
+//! The gateway against a scripted owner of sessions, spoken to by real WebSocket clients.
+
+mod client;
+mod conversation;
+mod owner;
