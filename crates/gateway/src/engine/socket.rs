@@ -158,7 +158,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
 
     fn ping(&mut self) {
         let Some(ws) = &mut self.ws else { return };
-        self.misses = if ws.get_mut().take_heard() { 0 } else { self.misses.saturating_add(1) };
+        // Whoever is not listened to cannot be heard.
+        let heard = ws.get_mut().take_heard() || !self.handler.takes_messages();
+        self.misses = if heard { 0 } else { self.misses.saturating_add(1) };
         if self.misses >= MISSES_MAX {
             self.end(CloseReason::Silent);
             return;

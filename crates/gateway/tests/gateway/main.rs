@@ -2,4 +2,11 @@
 
 mod client;
 mod conversation;
+mod draining;
+mod files;
+mod handshake;
+mod missed;
 mod owner;
+mod refusals;
+mod sockets;
+mod trouble;

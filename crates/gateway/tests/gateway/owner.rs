@@ -151,7 +151,9 @@ impl State {
     fn serve(&mut self, request: pb::Request, trouble: Option<Trouble>) -> reply::Kind {
         match request.kind.unwrap() {
             request::Kind::Connection(request) => {
-                self.users.push(request.user.clone());
+                if matches!(request.inputs[0].kind, Some(connection_input::Kind::Attach(_))) {
+                    self.users.push(request.user.clone());
+                }
                 let results = request.inputs.into_iter().map(|input| {
                     let kind = match trouble {
                         Some(Trouble::TryAgain) => input_reply::Kind::TryAgainMs(500),
