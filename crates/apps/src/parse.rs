@@ -37,7 +37,10 @@ impl std::fmt::Display for Problem {
 /// All problems at once; never an empty list.
 pub fn parse(text: &str, folder: &Path) -> Result<App, Vec<Problem>> {
     let raw: RawApp = serde_saphyr::from_str(text).map_err(|error| {
-        vec![Problem { field: "file".into(), message: one_line(&error.to_string()) }]
+        vec![Problem {
+            field: "file".into(),
+            message: one_line(&error.without_snippet().to_string()),
+        }]
     })?;
     let mut problems = Problems::default();
     if raw.api_version != API_VERSION {
@@ -46,11 +49,11 @@ pub fn parse(text: &str, folder: &Path) -> Result<App, Vec<Problem>> {
     if raw.kind != "ChatApp" {
         problems.add("kind", format!("is {:?}; write ChatApp", raw.kind));
     }
-    let id = AppId::try_new(&raw.metadata.name);
-    if let Err(error) = &id {
+    let id = AppId::try_new(&raw.metadata.name).map_err(|error| {
         problems.add("metadata.name", format!("{error}, but is {:?}", raw.metadata.name));
-    }
-    let app = id.ok().map(|id| check(id, raw.spec, folder, &mut problems));
+    });
+    // Without a name the rest is looked at all the same: all problems are to be named.
+    let app = check(id.ok(), raw.spec, folder, &mut problems);
     match app {
         Some(app) if problems.0.is_empty() => Ok(app),
         _ => Err(problems.0),
@@ -92,7 +95,7 @@ impl Problems {
     }
 }
 
-fn check(id: AppId, spec: RawSpec, folder: &Path, problems: &mut Problems) -> App {
+fn check(id: Option<AppId>, spec: RawSpec, folder: &Path, problems: &mut Problems) -> Option<App> {
     const HOUR: Duration = Duration::from_secs(3_600);
     let origins = spec
         .origins
@@ -156,7 +159,18 @@ fn check(id: AppId, spec: RawSpec, folder: &Path, problems: &mut Problems) -> Ap
     let bot = spec.bot.and_then(|bot| check_bot(bot, folder, problems));
     let visitor_grace = Duration::from_secs(grace);
     let widget = spec.widget;
-    App { id, bot, origins, texts, limits, log_retention, history_retention, visitor_grace, widget }
+    let id = id?;
+    Some(App {
+        id,
+        bot,
+        origins,
+        texts,
+        limits,
+        log_retention,
+        history_retention,
+        visitor_grace,
+        widget,
+    })
 }
 
 fn check_bot(bot: RawBot, folder: &Path, problems: &mut Problems) -> Option<Bot> {

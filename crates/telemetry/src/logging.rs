@@ -1,8 +1,11 @@
 //! Structured logs: constant messages, data in fields, to standard error.
 
-use std::panic;
+use std::{io::IsTerminal as _, panic};
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// Libraries that tell more than an operator wants to know; a directive of their own overrides this.
+const QUIET: &str = "fjall=warn,lsm_tree=warn";
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +32,15 @@ pub enum LogError {
 /// # Errors
 /// `level` is no filter, or logging was set up before.
 pub fn init(format: Format, level: &str) -> Result<(), LogError> {
-    let filter = EnvFilter::try_new(level).map_err(|error| LogError::Filter(error.to_string()))?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{level}"))
+        .map_err(|error| LogError::Filter(error.to_string()))?;
     let registry = tracing_subscriber::registry().with(filter);
     let set = match format {
         Format::Text => {
-            registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).try_init()
+            let ansi = std::io::stderr().is_terminal();
+            let layer =
+                fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(ansi);
+            registry.with(layer).try_init()
         }
         Format::Json => {
             let layer = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
