@@ -57,6 +57,10 @@ pub(crate) struct Stranger {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are members; a box would cost each of them"
+)]
 enum Life<B> {
     /// Its app is not known yet.
     Stranger(Box<(Claim, Origin)>),

@@ -97,17 +97,8 @@ async fn f14_a_widget_that_takes_nothing_is_closed_within_its_budget_and_others_
     }
     // It was behind by more than may wait for it: it has to come back and is shown what it missed.
     let mut read = 0;
-    loop {
-        match tokio::time::timeout(
-            Duration::from_secs(60),
-            futures_util::StreamExt::next(&mut slow.ws),
-        )
-        .await
-        .unwrap()
-        {
-            Some(Ok(message)) => read += message.len(),
-            Some(Err(_)) | None => break,
-        }
+    while let Some(Ok(message)) = futures_util::StreamExt::next(&mut slow.ws).await {
+        read += message.len();
     }
     assert!(read < 600_000, "{read}");
     assert_eq!(rig.metric("stentor_gateway_outbox_drops_total"), 1.0);

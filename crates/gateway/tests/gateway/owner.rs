@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -13,8 +13,8 @@ use stentor_apps::{App, AppSet, Limits, Texts};
 use stentor_cluster::{BusError, Ingress};
 use stentor_gateway::{Acceptor, Config, Gateway};
 use stentor_types::{
-    AppId, Audience, Event, EventKind, EventNumber, GatewayId, Notice, Partition, PlacementKey,
-    SessionId, Stamp,
+    AppId, Audience, Event, EventKind, EventNumber, GatewayId, Partition, PlacementKey, SessionId,
+    Stamp,
 };
 use stentor_wire::{
     encode_event, pb,
@@ -69,7 +69,6 @@ pub(crate) struct Owner(pub(crate) Mutex<State>);
 pub(crate) struct Rig {
     pub(crate) owner: Arc<Owner>,
     pub(crate) acceptor: Acceptor<Owner>,
-    pub(crate) address: SocketAddr,
     pub(crate) fanout: mpsc::Sender<Bytes>,
     pub(crate) apps: watch::Sender<Arc<AppSet>>,
     pub(crate) drain: CancellationToken,
@@ -245,10 +244,9 @@ impl Rig {
             Gateway::new(config, Arc::clone(&owner), messages, apps_end, &registry).unwrap();
         let acceptor = gateway.acceptor();
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
         let drain = CancellationToken::new();
         let running = tokio::spawn(gateway.run(listener, drain.clone()));
-        Self { owner, acceptor, address, fanout, apps, drain, running, registry }
+        Self { owner, acceptor, fanout, apps, drain, running, registry }
     }
 
     /// Tells the gateway what happened in a session. Events that the gateway is not told were missed.
@@ -289,11 +287,6 @@ pub(crate) fn bot_says(text: &str) -> EventKind {
         body: serde_json::json!({ "outputSpeech": { "displayText": text } }).to_string().into(),
         handoff: false,
     }
-}
-
-#[expect(dead_code, reason = "for tests to come")]
-pub(crate) fn notice(text: &str) -> EventKind {
-    EventKind::Notice { notice: Notice::QueueFull, text: text.to_owned() }
 }
 
 pub(crate) fn app(name: &str) -> App {
