@@ -1,0 +1,221 @@
+//! What must hold of the log, checked record by record as it becomes durable, by a reader of its own.
+//!
+//! Knows the promises, not how they are kept: it follows turns, control, presence and numbers from the
+//! events alone.
+
+mod presence;
+mod story;
+mod turns;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use stentor_postoffice::{DIRECTORY_ENTRIES_MAX, Directory, Effect, Rules, State};
+use stentor_types::{
+    BotResult, EffectId, EventNumber, Mid, Sequence, SessionId, Timestamp, UserKey,
+};
+use stentor_wire::{decode_commit, decode_directory};
+
+pub(crate) use self::{story::Story, turns::TurnFate};
+use crate::{
+    log::{Append, Entity},
+    world::Violation,
+};
+
+/// Results that the bot gave to each attempt.
+pub(crate) type Results = BTreeMap<(SessionId, EffectId), Vec<BotResult>>;
+
+/// All that was ever made durable, as the checks need it.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) stories: BTreeMap<SessionId, Story>,
+    directories: BTreeMap<UserKey, (Option<Sequence>, Timestamp, Directory)>,
+    /// The session that each claim of each visitor leads to.
+    pub(crate) claims: BTreeMap<(UserKey, String), SessionId>,
+    /// Which message each mid is.
+    expected: BTreeMap<Mid, usize>,
+    /// What each mid became.
+    mids: BTreeMap<Mid, (SessionId, EventNumber)>,
+    /// Texts that may be shown in the bot's voice.
+    shown: BTreeSet<String>,
+    /// The stamps under which events were shown.
+    stamps: BTreeMap<(SessionId, UserKey), BTreeMap<EventNumber, i64>>,
+}
+
+pub(crate) fn violation(invariant: &'static str, message: String) -> Violation {
+    Violation { invariant, message }
+}
+
+/// Passes if `holds`.
+pub(crate) fn ensure(
+    holds: bool,
+    invariant: &'static str,
+    message: impl FnOnce() -> String,
+) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(violation(invariant, message())) }
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// A gateway has numbered a message.
+    pub(crate) fn sent(&mut self, mid: Mid, message: usize) {
+        self.expected.insert(mid, message);
+    }
+
+    /// A gateway was told that a message is event `n`, or that it was refused for good.
+    pub(crate) fn settled(
+        &self,
+        mid: Mid,
+        n: Option<EventNumber>,
+    ) -> Result<(SessionId, EventNumber, usize), String> {
+        let (session, found) =
+            self.mids.get(&mid).ok_or_else(|| format!("{mid:?} is settled but not in the log"))?;
+        if n.is_some_and(|n| n != *found) {
+            return Err(format!("{mid:?} is event {found}, but {n:?} is acknowledged"));
+        }
+        let message = self.expected.get(&mid).ok_or_else(|| format!("nobody sent {mid:?}"))?;
+        Ok((*session, *found, *message))
+    }
+
+    /// What leaves must be in the log, byte for byte.
+    pub(crate) fn durable(
+        &self,
+        session: SessionId,
+        n: EventNumber,
+        bytes: Option<&Bytes>,
+    ) -> Result<(), String> {
+        let stored = self.stories.get(&session).and_then(|story| story.event(n));
+        match (stored, bytes) {
+            (None, _) => Err(format!("event {n} of {session} is shown, the log lacks it")),
+            (Some(stored), Some(bytes)) if stored != bytes => {
+                Err(format!("event {n} of {session} is not what the log has"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One event is shown to one user under one stamp, always; later events under later ones.
+    pub(crate) fn stamped(
+        &mut self,
+        session: SessionId,
+        user: UserKey,
+        n: EventNumber,
+        time: i64,
+    ) -> Result<(), String> {
+        let stamps = self.stamps.entry((session, user)).or_default();
+        if let Some(before) = stamps.insert(n, time)
+            && before != time
+        {
+            return Err(format!("event {n} of {session} was shown at {before}, now at {time}"));
+        }
+        let before = stamps.range(..n).next_back().filter(|(_, before)| **before >= time);
+        let after = stamps.range(n.next()..).next().filter(|(_, after)| **after <= time);
+        match before.or(after) {
+            Some((other, at)) => Err(format!(
+                "event {n} of {session} is shown at {time}, event {other} at {at}"
+            )),
+            None if time % 2 != 0 => Err(format!("event {n} has the odd stamp {time}")),
+            None => Ok(()),
+        }
+    }
+
+    /// The stamp under which a user was shown an event.
+    pub(crate) fn stamp(&self, session: SessionId, user: UserKey, n: EventNumber) -> Option<i64> {
+        self.stamps.get(&(session, user))?.get(&n).copied()
+    }
+
+    pub(crate) fn may_be_shown(&self, text: &str) -> bool {
+        self.shown.contains(text)
+    }
+
+    pub(crate) fn state(&self, session: SessionId) -> Option<&State> {
+        self.stories.get(&session).map(Story::state)
+    }
+
+    pub(crate) fn head(&self, session: SessionId) -> Option<Sequence> {
+        self.stories.get(&session)?.head
+    }
+
+    pub(crate) fn events(&self, session: SessionId) -> Vec<Bytes> {
+        self.stories.get(&session).map(|story| story.events.clone()).unwrap_or_default()
+    }
+
+    /// An attempt is handed to a connector: the log must know it as the open one.
+    pub(crate) fn offered(&self, session: SessionId, effect: &Effect) -> Result<(), Violation> {
+        let story = self
+            .stories
+            .get(&session)
+            .ok_or_else(|| violation("I7", format!("an attempt of {session}, which has no log")))?;
+        story.offered(effect)
+    }
+
+    /// A record is durable.
+    pub(crate) fn stored(
+        &mut self,
+        append: &Append,
+        sequence: Sequence,
+        now: Timestamp,
+        rules: &Rules,
+        results: &Results,
+    ) -> Result<String, Violation> {
+        match append.entity {
+            Entity::Directory(user) => self.directory_stored(user, append, sequence),
+            Entity::Session(session) => {
+                let record = decode_commit(&append.record)
+                    .map_err(|error| violation("I3", format!("a record cannot be read: {error}")))?;
+                ensure(record.session == session, "I3", || "a record of another session".into())?;
+                let story = self.stories.entry(session).or_insert_with(|| Story::new(session, &record));
+                let line = story.record(&record, append, sequence, now, rules, results)?;
+                for (mid, n) in story.fresh.drain(..) {
+                    let before = self.mids.insert(mid, (session, n));
+                    ensure(before.is_none(), "I5", || {
+                        format!("{mid:?} is event {n} of {session}, and already was {before:?}")
+                    })?;
+                    let sent = self.expected.contains_key(&mid);
+                    ensure(sent, "I4", || format!("nobody sent {mid:?}, event {n} of {session}"))?;
+                }
+                self.shown.extend(story.shown.drain(..));
+                Ok(line)
+            }
+        }
+    }
+
+    fn directory_stored(
+        &mut self,
+        user: UserKey,
+        append: &Append,
+        sequence: Sequence,
+    ) -> Result<String, Violation> {
+        let record = decode_directory(&append.record)
+            .map_err(|error| violation("I3", format!("a directory cannot be read: {error}")))?;
+        let (head, at, before) = self.directories.entry(user).or_default();
+        ensure(record.previous == *head, "I1", || format!("directory of {user}: chain broken"))?;
+        ensure(record.at > *at, "I10", || format!("directory of {user}: time stands still"))?;
+        let entries = &record.directory.entries;
+        ensure(entries.len() <= DIRECTORY_ENTRIES_MAX, "I15", || {
+            format!("directory of {user} has {} entries", entries.len())
+        })?;
+        let forgotten = before.entries.iter().filter(|old| {
+            entries.iter().all(|entry| (&entry.claimed, entry.session) != (&old.claimed, old.session))
+        });
+        let forgotten: Vec<_> = forgotten.cloned().collect();
+        let may_forget = usize::from(before.entries.len() == DIRECTORY_ENTRIES_MAX);
+        ensure(forgotten.len() <= may_forget, "P2", || {
+            format!("directory of {user} forgets {forgotten:?}")
+        })?;
+        for entry in entries {
+            let Some(claimed) = &entry.claimed else { continue };
+            let key = (user, claimed.clone());
+            let known = *self.claims.entry(key).or_insert(entry.session);
+            ensure(known == entry.session, "P2", || {
+                format!("{claimed} of {user} led to {known}, now to {}", entry.session)
+            })?;
+        }
+        for entry in forgotten {
+            self.claims.remove(&(user, entry.claimed.unwrap_or_default()));
+        }
+        (*head, *at, *before) = (Some(sequence), record.at, record.directory);
+        Ok(format!("durable: directory of {user}, {} entries", before.entries.len()))
+    }
+}

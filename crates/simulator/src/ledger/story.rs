@@ -1,0 +1,262 @@
+//! One session as its log tells it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use stentor_postoffice::{Effect, QUEUE_BYTES_MAX, QUEUE_MAX, Rules, Session, State};
+use stentor_types::{
+    Audience, Control, ControlEpoch, Event, EventKind, EventNumber, Mid, Sequence, SessionId, Stamp,
+    Timestamp,
+};
+use stentor_wire::{CommitRecord, decode_snapshot, encode_event};
+
+use super::{Results, ensure, presence::Presence, turns::Turns};
+use crate::{browser::CANARY, gateway::contains, log::Append, world::Violation};
+
+/// One session, followed from its events alone, beside the core's own fold of them.
+#[derive(Debug)]
+pub(crate) struct Story {
+    pub(crate) session: Session,
+    pub(crate) head: Option<Sequence>,
+    pub(crate) events: Vec<Bytes>,
+    last_stamp: Stamp,
+    last_at: Timestamp,
+    pub(crate) turns: Turns,
+    presence: Presence,
+    pub(crate) control: Control,
+    pub(crate) control_epoch: ControlEpoch,
+    /// The last message taken from each connection.
+    counters: BTreeMap<stentor_types::ClientInstance, u64>,
+    /// What visitors are to be shown in the end: replies and notices, and what agents said.
+    pub(crate) visible: Vec<(EventNumber, Option<String>)>,
+    /// Mids of the record that was read last.
+    pub(crate) fresh: Vec<(Mid, EventNumber)>,
+    /// Texts of it that may be shown in the bot's voice.
+    pub(crate) shown: Vec<String>,
+}
+
+// === impl Story ===
+
+impl Story {
+    pub(crate) fn new(session: SessionId, record: &CommitRecord) -> Self {
+        Self {
+            session: Session::new(session, record.commit.epoch),
+            head: None,
+            events: Vec::new(),
+            last_stamp: Stamp(0),
+            last_at: Timestamp(0),
+            turns: Turns::default(),
+            presence: Presence::default(),
+            control: Control::Bot,
+            control_epoch: ControlEpoch(0),
+            counters: BTreeMap::new(),
+            visible: Vec::new(),
+            fresh: Vec::new(),
+            shown: Vec::new(),
+        }
+    }
+
+    pub(crate) const fn state(&self) -> &State {
+        self.session.state()
+    }
+
+    pub(crate) fn event(&self, n: EventNumber) -> Option<&Bytes> {
+        self.events.get(usize::try_from(n.0.checked_sub(1)?).ok()?)
+    }
+
+    pub(crate) fn offered(&self, effect: &Effect) -> Result<(), Violation> {
+        let epoch = self.state().epoch;
+        ensure(effect.id.epoch == epoch, "P6", || format!("{effect:?} is of another numbering"))?;
+        self.turns.offered(effect)
+    }
+
+    /// One more record; says in words what it was.
+    pub(crate) fn record(
+        &mut self,
+        record: &CommitRecord,
+        append: &Append,
+        sequence: Sequence,
+        now: Timestamp,
+        rules: &Rules,
+        results: &Results,
+    ) -> Result<String, Violation> {
+        let id = self.session.id();
+        let commit = &record.commit;
+        ensure(record.previous == self.head, "I1", || format!("{id}: chain broken"))?;
+        let next = self.events.len() as u64 + 1;
+        ensure(commit.first.0 == next, "I2", || format!("{id}: {} follows {next}", commit.first))?;
+        ensure(!commit.events.is_empty(), "I2", || format!("{id}: an empty record"))?;
+        ensure(commit.at > self.last_at, "I10", || format!("{id}: time stands still"))?;
+        self.last_at = commit.at;
+        let mut words = Vec::new();
+        for (event, bytes) in commit.events.iter().zip(&record.events) {
+            ensure(event.n.0 == self.events.len() as u64 + 1, "I2", || format!("{id}: hole"))?;
+            ensure(encode_event(event) == bytes, "I3", || format!("{id}: {} differs", event.n))?;
+            let even = event.stamp.0 % 2 == 0 && event.stamp.0 >= self.last_stamp.0 + 2;
+            ensure(even, "P3", || {
+                format!("{id}: event {} is stamped {}, {} before", event.n, event.stamp, self.last_stamp)
+            })?;
+            self.last_stamp = event.stamp;
+            ensure(!contains(bytes, CANARY.as_bytes()), "I18", || {
+                format!("{id}: event {} contains a secret", event.n)
+            })?;
+            self.event_happened(event, commit.at, rules, results)?;
+            self.events.push(bytes.clone());
+            words.push(word(event));
+        }
+        self.session.apply(commit);
+        self.head = Some(sequence);
+        self.check_state(record, append)?;
+        self.turns.check_bounds(self.session.state(), id)?;
+        let _ = now;
+        Ok(format!("durable: {sequence} {id} {}", words.join(", ")))
+    }
+
+    fn check_state(&self, record: &CommitRecord, append: &Append) -> Result<(), Violation> {
+        let (id, state) = (self.session.id(), self.session.state());
+        ensure(record.commit.next_deadline == state.next_deadline(), "I22", || {
+            format!("{id}: wakes at {:?}, due is {:?}", record.commit.next_deadline, state.next_deadline())
+        })?;
+        ensure(append.attached == !state.endpoints.is_empty(), "I10", || format!("{id}: attached"))?;
+        ensure(state.control == self.control && state.control_epoch == self.control_epoch, "I20", || {
+            format!("{id}: control {:?}", state.control)
+        })?;
+        if let Some(snapshot) = &record.snapshot {
+            let decoded = decode_snapshot(snapshot);
+            ensure(decoded.as_ref().is_ok_and(|decoded| decoded == state), "I10", || {
+                format!("{id}: snapshot {decoded:?}, fold {state:?}")
+            })?;
+        }
+        let bytes: usize = state.queue.iter().map(|request| request.body.len()).sum();
+        let bounded = state.queue.len() <= QUEUE_MAX
+            && bytes <= QUEUE_BYTES_MAX
+            && state.departed.len() <= stentor_postoffice::DEPARTED_MAX
+            && state.endpoints.values().all(|endpoint| endpoint.recent.len() <= 16)
+            && state.devices.values().all(|segments| segments.len() <= 16);
+        ensure(bounded, "I15", || format!("{id}: a queue has no bound: {state:?}"))?;
+        self.presence.check(state, id)
+    }
+
+    fn event_happened(
+        &mut self,
+        event: &Event,
+        at: Timestamp,
+        rules: &Rules,
+        results: &Results,
+    ) -> Result<(), Violation> {
+        let id = self.session.id();
+        let n = event.n;
+        ensure((n.0 == 1) == matches!(event.kind, EventKind::Opened { .. }), "I2", || {
+            format!("{id}: event {n} is {}", word(event))
+        })?;
+        match &event.kind {
+            EventKind::Said(said) => {
+                self.took(said.mid, n)?;
+                let by_visitor = self.session.state().visitor == Some(said.user);
+                let may_speak = by_visitor
+                    || matches!(&self.control, Control::Agents(agents) if agents.contains(&said.user));
+                ensure(may_speak, "I18", || format!("{id}: event {n} is by somebody who may not"))?;
+                if by_visitor {
+                    self.turns.said(n, self.control == Control::Bot && rules.bot.is_some());
+                } else {
+                    self.visible.push((n, None));
+                }
+                Ok(())
+            }
+            EventKind::Rejected { mid, .. } => self.took(*mid, n),
+            EventKind::Replied { body, .. } => {
+                let text = reply_text(body);
+                ensure(text.is_some(), "P3", || format!("{id}: event {n} has no text"))?;
+                self.visible.push((n, text.clone()));
+                self.shown.extend(text);
+                self.on_turn(event, at, rules, results)
+            }
+            EventKind::Notice { text, .. } => {
+                self.visible.push((n, Some(text.clone())));
+                self.shown.push(text.clone());
+                self.turns.notice();
+                Ok(())
+            }
+            EventKind::ControlChanged { control, epoch } => {
+                let same_kind = (self.control == Control::Bot) == (*control == Control::Bot);
+                let next =
+                    if same_kind { self.control_epoch } else { self.control_epoch.next() };
+                ensure(*epoch == next, "I20", || format!("{id}: control epoch {epoch} after {}", self.control_epoch))?;
+                if !same_kind && *control != Control::Bot {
+                    self.turns.handed_to_people(id)?;
+                }
+                (self.control, self.control_epoch) = (control.clone(), *epoch);
+                Ok(())
+            }
+            EventKind::TurnStarted { .. }
+            | EventKind::TurnFailed { .. }
+            | EventKind::TurnEnded { .. }
+            | EventKind::Draft { .. } => self.on_turn(event, at, rules, results),
+            _ => self.presence.happened(event, at, rules, self.session.state(), id),
+        }
+    }
+
+    fn on_turn(
+        &mut self,
+        event: &Event,
+        at: Timestamp,
+        rules: &Rules,
+        results: &Results,
+    ) -> Result<(), Violation> {
+        let id = self.session.id();
+        if matches!(event.kind, EventKind::Draft { .. }) {
+            ensure(event.audience == Audience::Staff, "I20", || format!("{id}: a draft for all"))?;
+        }
+        let control = (&self.control, self.control_epoch);
+        let epoch = self.session.state().epoch;
+        self.turns.happened(event, at, control, rules, (id, epoch), results)
+    }
+
+    /// Messages of a connection are taken in the order in which they were sent, each once.
+    fn took(&mut self, mid: Mid, n: EventNumber) -> Result<(), Violation> {
+        self.fresh.push((mid, n));
+        let before = self.counters.insert(mid.client, mid.counter);
+        let id = self.session.id();
+        ensure(before.is_none_or(|before| mid.counter > before), "I6", || {
+            format!("{id}: message {} of a connection after {before:?}", mid.counter)
+        })?;
+        // Between two sessions a connection's numbers may leap, within one they may not.
+        Ok(())
+    }
+}
+
+/// The text of a Response.
+pub(crate) fn reply_text(body: &[u8]) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(body.pointer("/outputSpeech/displayText")?.as_str()?.to_owned())
+}
+
+fn word(event: &Event) -> String {
+    let n = event.n;
+    match &event.kind {
+        EventKind::Opened { .. } => format!("{n} opened"),
+        EventKind::Joined { .. } => format!("{n} joined"),
+        EventKind::Attached { connection, .. } => format!("{n} attached {}", connection.number),
+        EventKind::Detached { connection, delivered, .. } => {
+            format!("{n} detached {} at {delivered:?}", connection.number)
+        }
+        EventKind::GatewayLost { gateway, .. } => format!("{n} gateway {} lost", gateway.0),
+        EventKind::Left { .. } => format!("{n} left"),
+        EventKind::Clock { segment, .. } => format!("{n} clock {}", segment.offset_ms),
+        EventKind::Said(said) => format!("{n} said {:?}", said.text.as_deref().unwrap_or("…")),
+        EventKind::TurnStarted { turn, attempt, .. } => format!("{n} turn {turn}/{attempt} started"),
+        EventKind::TurnFailed { turn, attempt, reason, .. } => {
+            format!("{n} turn {turn}/{attempt} failed: {reason:?}")
+        }
+        EventKind::Replied { turn, .. } => format!("{n} replied to {turn}"),
+        EventKind::TurnEnded { turn, how } => format!("{n} turn {turn} ended: {how:?}"),
+        EventKind::Draft { turn, .. } => format!("{n} draft for {turn}"),
+        EventKind::Notice { .. } => format!("{n} notice"),
+        EventKind::ControlChanged { control, epoch } => match control {
+            Control::Bot => format!("{n} control of the bot, epoch {epoch}"),
+            Control::Agents(agents) => format!("{n} control of {} people, epoch {epoch}", agents.len()),
+        },
+        EventKind::Rejected { .. } => format!("{n} rejected"),
+        EventKind::Unknown => format!("{n} unknown"),
+    }
+}
