@@ -1,1 +1,22 @@
-//! Placeholder.
+//! What tests and benchmarks of the whole program need: the program as a process that can be killed, and
+//! widgets that write down everything they see.
+//!
+//! Nothing here sleeps to let something happen: everything is waited for, with a patience that is only
+//! used up when it never happens.
+
+mod bot;
+mod client;
+mod process;
+mod transcript;
+
+pub use self::{
+    bot::{Answer, BotStub},
+    client::LegacyClient,
+    process::Process,
+    transcript::{Direction, Entry, Transcript},
+};
+
+use std::time::Duration;
+
+/// Longer than anything takes; reached only when something never happens.
+pub const PATIENCE: Duration = Duration::from_secs(45);

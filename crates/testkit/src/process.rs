@@ -1,0 +1,134 @@
+//! `stentor` as a process of its own, on free ports, over a data folder that outlives it.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio::{io::AsyncReadExt as _, io::AsyncWriteExt as _, net::TcpStream};
+
+use crate::PATIENCE;
+
+/// A running `stentor dev`, or one that can be started again on the same ports and folder.
+#[derive(Debug)]
+pub struct Process {
+    program: PathBuf,
+    flags: Vec<String>,
+    child: Option<Child>,
+    port: u16,
+    admin: u16,
+    data: tempfile::TempDir,
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Starts the program and waits until it is ready.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not become ready.
+    pub async fn start(program: &Path, flags: &[&str]) -> anyhow::Result<Self> {
+        let (port, admin) = (free_port()?, free_port()?);
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let data = tempfile::tempdir()?;
+        let mut process =
+            Self { program: program.to_owned(), flags, child: None, port, admin, data };
+        process.start_again().await?;
+        Ok(process)
+    }
+
+    /// Starts it again, on the same ports and the same data.
+    ///
+    /// # Errors
+    /// As for [`Process::start`].
+    pub async fn start_again(&mut self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.child.is_none(), "it is still running");
+        let child = Command::new(&self.program)
+            .arg("dev")
+            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["--admin-listen", &format!("127.0.0.1:{}", self.admin)])
+            .args(["--data", &self.data.path().display().to_string()])
+            .args(&self.flags)
+            .env("STENTOR_LOG__LEVEL", "warn")
+            .stdout(Stdio::null())
+            .spawn()
+            .with_context(|| format!("{} cannot be started", self.program.display()))?;
+        self.child = Some(child);
+        tokio::time::timeout(PATIENCE, self.ready()).await.context("it did not become ready")
+    }
+
+    async fn ready(&self) {
+        while !self.is_ready().await.unwrap_or(false) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn is_ready(&self) -> anyhow::Result<bool> {
+        Ok(self.admin("/readyz").await?.starts_with("HTTP/1.1 200"))
+    }
+
+    /// What the admin port answers to a GET.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn admin(&self, path: &str) -> anyhow::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    /// The port for widgets.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        let mut child = self.child.take().context("it is not running")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to stop, as SIGTERM does, and waits until it has.
+    ///
+    /// # Errors
+    /// It was not running, or does not stop.
+    pub async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        let mut child = self.child.take().context("it is not running")?;
+        let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
+        anyhow::ensure!(sent.success(), "the signal could not be sent");
+        let waiting = tokio::task::spawn_blocking(move || child.wait());
+        Ok(tokio::time::timeout(PATIENCE, waiting).await.context("it did not stop")???)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
