@@ -4,13 +4,16 @@
 //! the session's events into frames, in the order of their numbers.
 //!
 //! Reading order: [`batch`] (events on their way to sockets), [`connection`] (from open to close),
-//! [`member`] (a connection whose app is known), [`asking`] (one request at a time).
+//! [`member`] (a connection whose app is known), [`requests`] and [`answers`] (its talk with the owner),
+//! [`asking`] (one request until it is answered), [`shown`] (what the widget was shown).
 
+mod answers;
 mod asking;
 mod batch;
 mod connection;
 mod inbound;
 mod member;
+mod requests;
 mod shown;
 
 pub(crate) use self::{

@@ -1,0 +1,160 @@
+//! What the owner of a session answers to a member, and what follows from it.
+
+use stentor_cluster::Ingress;
+use stentor_types::SessionId;
+use stentor_wire::{pb, pb::input_reply};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::{
+    asking::Answer,
+    inbound::Inbound,
+    member::{Asked, GONE, Member, STALE},
+    shown::Shown,
+};
+use crate::{
+    engine::{Closing, Frames},
+    metrics::{CloseReason, Refusal},
+    shared,
+};
+
+impl<B: Ingress> Member<B> {
+    pub(super) fn answered(
+        &mut self,
+        asked: Asked,
+        answer: Answer,
+        frames: &mut Frames,
+    ) -> Result<(), Closing> {
+        let results = match answer {
+            Answer::Inputs(results) => results,
+            // Asking again would be answered the same.
+            Answer::Malformed | Answer::Events(_) => {
+                self.queue.pop();
+                self.refuse(Refusal::Message, frames);
+                return Ok(());
+            }
+        };
+        let kinds = results.into_iter().map(|result| result.kind);
+        match asked {
+            Asked::Attach { aloud } => {
+                let kind = kinds.into_iter().next().flatten();
+                self.attach_answered(aloud, kind, frames)
+            }
+            Asked::Says => {
+                for kind in kinds {
+                    if !self.say_answered(kind, frames) {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            Asked::Leave => {
+                if let Some(Inbound::Leave { session, .. }) = self.queue.pop() {
+                    self.shown.take_if(|shown| shown.session == session);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn attach_answered(
+        &mut self,
+        aloud: bool,
+        kind: Option<input_reply::Kind>,
+        frames: &mut Frames,
+    ) -> Result<(), Closing> {
+        let (claimed, is_bare) = match self.queue.first() {
+            Some(Inbound::Join(greeting) | Inbound::Say(greeting, _)) => {
+                (Some(greeting.claimed.clone()), false)
+            }
+            _ => (None, true),
+        };
+        match kind {
+            Some(input_reply::Kind::Attached(reply)) => {
+                let Ok(session) = stentor_wire::session_id(&reply.session) else {
+                    return Err(STALE);
+                };
+                if aloud {
+                    self.queue.pop();
+                }
+                if is_bare && !self.queue.is_empty() {
+                    // A frame came after all. It may name another session, so nothing of this one is
+                    // shown.
+                    self.queue.push_first(Inbound::Leave { session, at: shared::now() });
+                    return Ok(());
+                }
+                self.claimed = claimed;
+                self.forgotten = false;
+                self.attached(session, reply, aloud, frames)
+            }
+            Some(input_reply::Kind::NoSession(_)) => {
+                self.queue.pop();
+                Ok(())
+            }
+            Some(input_reply::Kind::Rejected(code))
+                if code == i32::from(pb::RejectCode::TooManyConnections) =>
+            {
+                self.shared.metrics.refused(Refusal::UserConnections);
+                Err(Closing {
+                    code: CloseCode::Again,
+                    text: "too many connections in this session",
+                    reason: CloseReason::Refused,
+                })
+            }
+            _ => {
+                self.queue.pop();
+                self.refuse(Refusal::Message, frames);
+                Ok(())
+            }
+        }
+    }
+
+    fn attached(
+        &mut self,
+        session: SessionId,
+        reply: pb::AttachedReply,
+        aloud: bool,
+        frames: &mut Frames,
+    ) -> Result<(), Closing> {
+        let Some(app) = self.shared.app(&self.app) else { return Err(GONE) };
+        let before = self.shown.take();
+        let (same, other) = match before {
+            Some(shown) if shown.session == session => {
+                (Some(shown).filter(|shown| shown.epoch.0 == reply.epoch), None)
+            }
+            other => (None, other),
+        };
+        if let Some(other) = other {
+            self.queue.push_first(Inbound::Leave { session: other.session, at: shared::now() });
+        }
+        self.futile = 0;
+        self.shown = match same {
+            Some(mut same) if !aloud => {
+                same.attached_again(&reply);
+                Some(same)
+            }
+            before => {
+                let user = self.identity.visitor.user;
+                let shown = Shown::attached(reply, before, user, &app, frames);
+                Some(shown.map_err(|_| STALE)?)
+            }
+        };
+        Ok(())
+    }
+
+    /// What became of the first message in the queue. False: it stays there.
+    fn say_answered(&mut self, kind: Option<input_reply::Kind>, frames: &mut Frames) -> bool {
+        use input_reply::Kind;
+        match kind {
+            Some(Kind::Committed(_) | Kind::Duplicate(_)) => {}
+            Some(Kind::AttachFirst(_) | Kind::Gap(_)) => {
+                self.forgotten = true;
+                return false;
+            }
+            Some(Kind::TryAgainMs(_)) => return false,
+            _ => self.refuse(Refusal::Message, frames),
+        }
+        self.taken = self.taken.saturating_add(1);
+        self.queue.pop();
+        true
+    }
+}

@@ -1,0 +1,182 @@
+//! What a member asks of the owner of its session: one request at a time, its messages in order.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use stentor_cluster::Ingress;
+use stentor_protocol::{RequestIdentity, rebuild};
+use stentor_types::{ConnectionId, EventNumber, Visitor};
+use stentor_wire::{connection_to_pb, pb, pb::connection_input, session_to_bytes, user_to_bytes};
+
+use super::{
+    asking::{Answer, Asking},
+    batch::Batch,
+    inbound::{Greeting, Inbound},
+    member::{Asked, Member, STALE},
+    shown::Missing,
+};
+use crate::{
+    engine::{Closing, Frames},
+    metrics::Refusal,
+};
+
+/// Messages in one request.
+const SAYS_MAX: usize = 64;
+/// Their bytes.
+const SAYS_BYTES_MAX: usize = 256 * 1024;
+/// Fetches in a row that brought nothing before the connection is given up.
+const FETCHES_MAX: u8 = 3;
+
+impl<B: Ingress> Member<B> {
+    /// Asks for what comes first in the queue.
+    pub(super) fn ask(&mut self, frames: &mut Frames) {
+        loop {
+            let (inputs, asked) = match self.queue.first() {
+                None => return,
+                Some(Inbound::Bare { at }) => {
+                    let attach = pb::AttachInput { counter: self.taken, ..Default::default() };
+                    let kind = connection_input::Kind::Attach(attach);
+                    (vec![input(at.0, kind)], Asked::Attach { aloud: true })
+                }
+                Some(Inbound::Join(greeting)) => {
+                    (vec![self.attach_input(greeting)], Asked::Attach { aloud: true })
+                }
+                Some(Inbound::Say(greeting, _)) if !self.is_in(greeting) => {
+                    (vec![self.attach_input(greeting)], Asked::Attach { aloud: false })
+                }
+                Some(Inbound::Say(..)) => (self.say_inputs(frames), Asked::Says),
+                Some(Inbound::Leave { session, at }) => {
+                    let last = self.shown.as_ref().filter(|shown| shown.session == *session);
+                    let detach = pb::DetachInput {
+                        session: session_to_bytes(*session),
+                        delivered: last.map(|shown| shown.last.0),
+                    };
+                    let kind = connection_input::Kind::Detach(detach);
+                    (vec![input(at.0, kind)], Asked::Leave)
+                }
+            };
+            if inputs.is_empty() {
+                continue;
+            }
+            let request = self.request(inputs);
+            self.asking = Some(Box::new((self.asking(&request), asked)));
+            return;
+        }
+    }
+
+    fn attach_input(&self, greeting: &Greeting) -> pb::ConnectionInput {
+        let attach = pb::AttachInput {
+            claimed: Some(greeting.claimed.to_string()),
+            display_name: greeting.name.as_deref().map(str::to_owned),
+            client_time: greeting.client_time,
+            counter: self.taken,
+        };
+        input(greeting.at.0, connection_input::Kind::Attach(attach))
+    }
+
+    /// The first messages, up to one for another session. Those whose body makes no sense are refused
+    /// here and get no number.
+    fn say_inputs(&mut self, frames: &mut Frames) -> Vec<pb::ConnectionInput> {
+        let Some(session) = self.shown.as_ref().map(|shown| shown.session) else {
+            return Vec::new();
+        };
+        let session_text = session.to_string();
+        let mut inputs = Vec::new();
+        let mut bytes = 0_usize;
+        let mut bad = false;
+        for item in self.queue.iter().take(SAYS_MAX) {
+            let Inbound::Say(greeting, data) = item else { break };
+            bytes = bytes.saturating_add(data.len());
+            if !self.is_in(greeting) || (bytes > SAYS_BYTES_MAX && !inputs.is_empty()) {
+                break;
+            }
+            let identity =
+                RequestIdentity { user_id: &self.identity.bot_user, session_id: &session_text };
+            let Ok(request) = rebuild(data, identity) else {
+                bad = inputs.is_empty();
+                break;
+            };
+            let counter = u64::try_from(inputs.len()).unwrap_or(u64::MAX).saturating_add(1);
+            let say = pb::SayInput {
+                session: session_to_bytes(session),
+                counter: self.taken.saturating_add(counter),
+                client_time: greeting.client_time,
+                greeting: request.is_greeting,
+                text: request.text,
+                body: request.for_record,
+                request: request.for_bot,
+            };
+            inputs.push(input(greeting.at.0, connection_input::Kind::Say(say)));
+        }
+        if bad {
+            self.queue.pop();
+            self.refuse(Refusal::Body, frames);
+        }
+        inputs
+    }
+
+    fn request(&self, inputs: Vec<pb::ConnectionInput>) -> pb::Request {
+        let connection = ConnectionId { gateway: self.shared.config.gateway, number: self.number };
+        let Visitor { user, placement } = self.identity.visitor;
+        let request = pb::ConnectionRequest {
+            connection: Some(connection_to_pb(connection)),
+            user: user_to_bytes(user),
+            placement: placement.0,
+            role: pb::Role::Visitor.into(),
+            inputs,
+        };
+        let kind = Some(pb::request::Kind::Connection(request));
+        pb::Request { app: self.app.as_str().to_owned(), kind }
+    }
+
+    fn asking(&self, request: &pb::Request) -> Asking<B> {
+        let partition = self.identity.visitor.placement.partition();
+        Asking::new(Arc::clone(&self.shared.bus), partition, request, self.number)
+    }
+
+    /// Asks for events that were missed.
+    pub(super) fn fetch(&mut self, missing: Missing) -> Result<(), Closing> {
+        let (from, to) = match missing {
+            Missing::Nothing => return Ok(()),
+            Missing::Everything => return Err(STALE),
+            Missing::Events(from, to) => (from, to),
+        };
+        let Some(shown) = &self.shown else { return Ok(()) };
+        let fetch =
+            pb::FetchRequest { session: session_to_bytes(shown.session), from: from.0, to: to.0 };
+        let kind = Some(pb::request::Kind::Fetch(fetch));
+        let request = pb::Request { app: self.app.as_str().to_owned(), kind };
+        self.shared.metrics.fetched();
+        self.fetching = Some(Box::new(self.asking(&request)));
+        Ok(())
+    }
+
+    pub(super) fn poll_fetch(&mut self, context: &mut Context<'_>) -> Result<(), Closing> {
+        let Some(fetching) = &mut self.fetching else { return Ok(()) };
+        let Poll::Ready(answer) = fetching.poll(context, &self.shared.metrics) else {
+            return Ok(());
+        };
+        self.fetching = None;
+        let (Some(shown), Answer::Events(reply)) = (&mut self.shown, answer) else {
+            return Ok(());
+        };
+        let epoch = stentor_types::Epoch(reply.epoch);
+        let Ok(batch) = Batch::new(shown.session, epoch, EventNumber::NONE, &reply.events) else {
+            return Err(STALE);
+        };
+        let helps = batch.events.first().is_some_and(|first| first.n <= shown.last.next())
+            && batch.events.last().is_some_and(|last| last.n > shown.last);
+        self.futile = if helps { 0 } else { self.futile.saturating_add(1) };
+        if self.futile >= FETCHES_MAX {
+            return Err(STALE);
+        }
+        shown.put_first(batch);
+        Ok(())
+    }
+}
+
+fn input(received_at: u64, kind: connection_input::Kind) -> pb::ConnectionInput {
+    pb::ConnectionInput { received_at, kind: Some(kind) }
+}
