@@ -37,7 +37,8 @@ impl Decision<'_> {
         }
         let own = client_time.saturating_sub(self.state.clock(user).offset_ms);
         // A device that cannot be remembered must not drag everybody else's time along.
-        Some(own.min(millis(self.at).saturating_add(CLOCK_TOLERANCE_MS)))
+        // The gateway's clock may be ahead of ours.
+        Some(own.min(millis(self.at.max(at)).saturating_add(CLOCK_TOLERANCE_MS)))
     }
 
     fn set_clock(&mut self, user: UserKey, offset: i64) {
