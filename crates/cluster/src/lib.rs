@@ -13,7 +13,5 @@ pub mod memory;
 
 pub use self::{
     bus::{BusError, Effects, Fanout, Ingress, PublishOutcome},
-    log::{
-        Append, Appended, Entity, EntityKind, Head, Header, Log, LogError, Record, TrimReport,
-    },
+    log::{Append, Appended, Entity, EntityKind, Head, Header, Log, LogError, Record, TrimReport},
 };

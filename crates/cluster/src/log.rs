@@ -4,7 +4,8 @@ use std::{fmt, future::Future};
 
 use bytes::Bytes;
 use stentor_types::{
-    AppId, EventNumber, Incarnation, Partition, PlacementKey, Sequence, SessionId, Timestamp, UserKey,
+    AppId, EventNumber, Incarnation, Partition, PlacementKey, Sequence, SessionId, Timestamp,
+    UserKey,
 };
 
 /// What a record belongs to: one session, or the directory of one visitor.
@@ -132,7 +133,10 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`LogError::Unavailable`] (outcome unknown) or [`LogError::Fatal`]; a conflict is no error.
-    fn append(&self, batch: Vec<Append>) -> impl Future<Output = Result<Vec<Appended>, LogError>> + Send;
+    fn append(
+        &self,
+        batch: Vec<Append>,
+    ) -> impl Future<Output = Result<Vec<Appended>, LogError>> + Send;
 
     /// The newest record of an entity.
     ///

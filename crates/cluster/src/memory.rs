@@ -45,22 +45,30 @@ impl Log for MemoryLog {
         Ok(self.with(|inner| inner.head(entity)))
     }
 
-    async fn read(&self, entity: &Entity, from: Sequence, bytes_max: usize) -> Result<Vec<Record>, LogError> {
+    async fn read(
+        &self,
+        entity: &Entity,
+        from: Sequence,
+        bytes_max: usize,
+    ) -> Result<Vec<Record>, LogError> {
         let records = self.with(|inner| inner.entities.get(entity).cloned().unwrap_or_default());
         let mut bytes = 0;
-        let page = records.into_iter().filter(|record| record.sequence >= from).take_while(|record| {
-            let fits = bytes == 0 || bytes + record.record.len() <= bytes_max;
-            bytes += record.record.len().max(1);
-            fits
-        });
+        let page =
+            records.into_iter().filter(|record| record.sequence >= from).take_while(|record| {
+                let fits = bytes == 0 || bytes + record.record.len() <= bytes_max;
+                bytes += record.record.len().max(1);
+                fits
+            });
         Ok(page.collect())
     }
 
     async fn read_tail(&self, entity: &Entity, events_min: u64) -> Result<Vec<Record>, LogError> {
-        let mut records = self.with(|inner| inner.entities.get(entity).cloned().unwrap_or_default());
+        let mut records =
+            self.with(|inner| inner.entities.get(entity).cloned().unwrap_or_default());
         let last = records.last().map_or(0, |record| record.header.last.0);
         let from = last.saturating_sub(events_min).saturating_add(1);
-        let keep = records.iter().position(|record| record.header.last.0 >= from).unwrap_or(records.len());
+        let keep =
+            records.iter().position(|record| record.header.last.0 >= from).unwrap_or(records.len());
         Ok(records.split_off(keep))
     }
 
@@ -72,16 +80,27 @@ impl Log for MemoryLog {
     ) -> Result<Vec<(Entity, Head)>, LogError> {
         Ok(self.with(|inner| {
             let later = inner.entities.keys().filter(|entity| {
-                entity.partition() == partition && after.as_ref().is_none_or(|after| *entity > after)
+                entity.partition() == partition
+                    && after.as_ref().is_none_or(|after| *entity > after)
             });
-            later.filter_map(|entity| Some((entity.clone(), inner.head(entity)?))).take(limit).collect()
+            later
+                .filter_map(|entity| Some((entity.clone(), inner.head(entity)?)))
+                .take(limit)
+                .collect()
         }))
     }
 
-    async fn trim(&self, entity: &Entity, before: Sequence, whole: bool) -> Result<TrimReport, LogError> {
+    async fn trim(
+        &self,
+        entity: &Entity,
+        before: Sequence,
+        whole: bool,
+    ) -> Result<TrimReport, LogError> {
         Ok(self.with(|inner| {
             let snapshot = inner.head(entity).and_then(|head| head.snapshot);
-            let Some(records) = inner.entities.get_mut(entity) else { return TrimReport::default() };
+            let Some(records) = inner.entities.get_mut(entity) else {
+                return TrimReport::default();
+            };
             let count = records.len();
             let limit = if whole { before } else { before.min(snapshot.unwrap_or(Sequence(0))) };
             records.retain(|record| record.sequence >= limit);

@@ -3,40 +3,42 @@
 //! Ten thousand sockets in ten sessions (each a visitor with a thousand tabs), and, beside it, one
 //! session per socket once idle sessions have been put to rest.
 
-#[path = "support/widget.rs"]
-mod widget;
-
 use std::{fs, time::Duration};
+
+use stentor_testkit::{LegacyClient, Process, program_beside_example};
 
 const SOCKETS: usize = 10_000;
 /// A session that nothing happens in is put to rest after a minute.
 const REST: Duration = Duration::from_secs(75);
 
-#[expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+#[expect(clippy::print_stdout, clippy::indexing_slicing, reason = "a benchmark prints its table")]
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    let program = program_beside_example()?;
     println!("| sockets | sessions | KiB per socket | KiB per socket at rest |\n|---|---|---|---|");
     for sessions in [10, SOCKETS] {
         let apps = apps()?;
-        let server = widget::Server::start(&["--apps", &apps.path().display().to_string()])?;
-        server.ready().await?;
-        let before = server.resident()?;
+        let mut server =
+            Process::start(&program, &["--apps", &apps.path().display().to_string()]).await?;
+        let before = server.resident_kib()?;
         let mut widgets = Vec::with_capacity(SOCKETS);
         for number in 0..SOCKETS {
-            let user = format!("0b9c6a4e-5d0e-65aa-9c1f-{:012x}", number % sessions);
-            let mut widget = server.connect(&user).await?;
-            widget.join("bench").await?;
+            let user = LegacyClient::user_id(u64::try_from(number % sessions)?);
+            let mut widget = LegacyClient::new(&user, "bench", 0);
+            widget.connect(server.port(), "/dev?appId=demo", "emitNoWs").await?;
+            widget.join().await?;
+            widget.wait_for("the bot", |frame| frame["event"] == "user joined").await?;
             widgets.push(widget);
         }
         let per_session = SOCKETS / sessions;
         // One message in each session; all its sockets have drained what came of it.
         for widget in widgets.iter_mut().take(sessions) {
-            widget.say("bench", "hello").await?;
+            widget.say("hello").await?;
         }
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let after = server.resident()?;
+        let after = server.resident_kib()?;
         tokio::time::sleep(REST).await;
-        let rest = server.resident()?;
+        let rest = server.resident_kib()?;
         let each = |total: u64| {
             #[expect(clippy::cast_precision_loss, reason = "a figure for a table")]
             let each = total.saturating_sub(before) as f64 / SOCKETS as f64;
@@ -48,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
             each(rest)
         );
         drop(widgets);
-        server.stop()?;
+        server.kill()?;
     }
     Ok(())
 }

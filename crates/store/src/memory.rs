@@ -69,11 +69,20 @@ impl Store for MemoryStore {
         Ok(self.with(|inner| inner.events.range(range).map(|(_, event)| event.clone()).collect()))
     }
 
-    async fn session(&self, app: &AppId, session: SessionId) -> Result<Option<SessionRow>, StoreError> {
+    async fn session(
+        &self,
+        app: &AppId,
+        session: SessionId,
+    ) -> Result<Option<SessionRow>, StoreError> {
         Ok(self.with(|inner| inner.sessions.get(&(app.clone(), session)).cloned()))
     }
 
-    async fn put_directory(&self, app: &AppId, user: UserKey, row: DirectoryRow) -> Result<(), StoreError> {
+    async fn put_directory(
+        &self,
+        app: &AppId,
+        user: UserKey,
+        row: DirectoryRow,
+    ) -> Result<(), StoreError> {
         self.with(|inner| {
             let kept = inner.directories.entry((app.clone(), user)).or_insert_with(|| row.clone());
             if kept.at < row.at {
@@ -83,7 +92,11 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn directory(&self, app: &AppId, user: UserKey) -> Result<Option<DirectoryRow>, StoreError> {
+    async fn directory(
+        &self,
+        app: &AppId,
+        user: UserKey,
+    ) -> Result<Option<DirectoryRow>, StoreError> {
         Ok(self.with(|inner| inner.directories.get(&(app.clone(), user)).cloned()))
     }
 

@@ -77,7 +77,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] or [`StoreError::Fatal`].
-    fn project(&self, projection: Projection) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn project(
+        &self,
+        projection: Projection,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Events `from..=to` that are there, ordered; a hole means "not projected yet" or "expired".
     ///
@@ -127,5 +130,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    fn expire(&self, app: &AppId, before: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    fn expire(
+        &self,
+        app: &AppId,
+        before: Timestamp,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }

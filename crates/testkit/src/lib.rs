@@ -12,7 +12,7 @@ mod transcript;
 pub use self::{
     bot::{Answer, BotStub},
     client::LegacyClient,
-    process::Process,
+    process::{Process, program_beside_example},
     transcript::{Direction, Entry, Transcript},
 };
 

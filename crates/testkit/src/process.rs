@@ -12,6 +12,16 @@ use tokio::{io::AsyncReadExt as _, io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::PATIENCE;
 
+/// The program of the same build as an example of it: two folders up.
+///
+/// # Errors
+/// The place of this program is not known.
+pub fn program_beside_example() -> anyhow::Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let folder = here.parent().and_then(Path::parent).context("no target folder")?;
+    Ok(folder.join("stentor"))
+}
+
 /// A running `stentor dev`, or one that can be started again on the same ports and folder.
 #[derive(Debug)]
 pub struct Process {
@@ -87,6 +97,17 @@ impl Process {
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Resident memory in KiB.
+    ///
+    /// # Errors
+    /// It is not running, or the system does not say.
+    pub fn resident_kib(&self) -> anyhow::Result<u64> {
+        let child = self.child.as_ref().context("it is not running")?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+        Ok(line.split_whitespace().nth(1).context("no number")?.parse()?)
     }
 
     /// The data folder.

@@ -27,6 +27,18 @@ const BENCHES: &[Bench] = &[
         package: "stentor-embedded",
         example: "bench-open",
     },
+    Bench {
+        name: "idle",
+        what: "G1: resident memory per joined connection at rest",
+        package: "stentor",
+        example: "bench-idle",
+    },
+    Bench {
+        name: "first-answer",
+        what: "G12: time from starting `stentor dev` to the first answer of its bot",
+        package: "stentor",
+        example: "bench-first-answer",
+    },
 ];
 
 #[derive(Debug, clap::Args)]
@@ -55,6 +67,10 @@ pub(crate) fn run(
         format!("there is no benchmark {name:?}; there are: {}", names.join(", "))
     })?;
     report.heading(bench.what);
+    // Some of them start the package's own program.
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--quiet", "--release", "-p", bench.package]);
+    anyhow::ensure!(run_seen(&mut cargo, |_| {})?.success(), "the package does not build");
     let mut cargo = workspace.cargo();
     cargo.args([
         "run",

@@ -63,13 +63,13 @@ async fn main() -> anyhow::Result<()> {
             }
         }
         write(&log, &app, &mut conversations, &writing, &mut acks, &mut dice, step).await?;
-        if step % 40 == 0 {
+        if step.is_multiple_of(40) {
             let chosen = usize::try_from(dice.roll(SESSIONS))?;
             if let Some(conversation) = conversations.get(chosen) {
                 keep(&log, &app, conversation).await?;
             }
         }
-        if step % 170 == 0 {
+        if step.is_multiple_of(170) {
             drop(log);
             log = open(&folder)?;
         }
@@ -112,7 +112,8 @@ async fn write(
         after.apply(&commit);
         let mut record = CommitRecord::new(app.clone(), conversation.session.id(), commit);
         record.previous = conversation.head;
-        record.snapshot = (step % SNAPSHOT_EVERY == 0).then(|| encode_snapshot(after.state()));
+        record.snapshot =
+            (step.is_multiple_of(SNAPSHOT_EVERY)).then(|| encode_snapshot(after.state()));
         let header = Header {
             first: record.commit.first,
             last: record.commit.last(),
