@@ -9,12 +9,9 @@ use crate::{
     state::{State, TurnPhase},
 };
 
-/// Events that are shown again although they may have been written: the last ones written before a
-/// connection broke may not have been read.
-const REPLAY_OVERLAP: u64 = 20;
-/// How far back a replay goes when it is not known what was written. Attachments count as events
-/// too, so this is more than the hundred messages that a visitor is shown at most.
-const REPLAY_UNKNOWN: u64 = 300;
+/// How far back a replay goes. Attachments count as events too, so this is more than the hundred
+/// messages that a visitor is shown at most.
+const REPLAY_EVENTS: u64 = 300;
 
 /// What a decision depends on besides the session.
 #[derive(Clone, Copy, Debug)]
@@ -94,17 +91,13 @@ impl Session {
         self.state.open_effect()
     }
 
-    /// The first event that a connection of `user` must be shown again when it attaches anew.
+    /// The first event that a connection must be shown again when it attaches anew.
+    ///
+    /// What was written to the user's other connections says nothing about this one: it may be a tab
+    /// that was hidden long before those were closed, and no legacy client says which one it is.
     #[must_use]
-    pub fn replay_from(&self, user: UserKey) -> EventNumber {
-        let delivered =
-            self.state.participants.get(&user).map_or(0, |participant| participant.delivered.0);
-        let from = if delivered > 0 {
-            delivered.saturating_sub(REPLAY_OVERLAP)
-        } else {
-            self.state.n.0.saturating_sub(REPLAY_UNKNOWN)
-        };
-        EventNumber(from.max(1))
+    pub fn replay_from(&self) -> EventNumber {
+        EventNumber(self.state.n.0.saturating_sub(REPLAY_EVENTS).max(1))
     }
 
     /// Whether a legacy client of `user` is shown this event again when it attaches anew: messages of

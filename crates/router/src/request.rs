@@ -29,7 +29,7 @@ impl Attaching {
     pub(crate) fn gather(session: &Session, inputs: &[Input]) -> Self {
         let attaching = inputs.iter().enumerate().filter_map(|(place, input)| match &input.kind {
             InputKind::Attach(attach) => {
-                Some((place, attach.user, session.replay_from(attach.user)))
+                Some((place, attach.user, session.replay_from()))
             }
             _ => None,
         });

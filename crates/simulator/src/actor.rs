@@ -172,7 +172,7 @@ impl World {
         }
         for input in &inputs {
             if let InputKind::Attach(attach) = &input.kind {
-                attaching.push((attach.connection, actor.session.replay_from(attach.user)));
+                attaching.push((attach.connection, actor.session.replay_from()));
             }
         }
         let context = Context { now, rules: &self.rules };

@@ -20,7 +20,8 @@ const CALM_US: u64 = 1_200 * SECOND_US;
 impl World {
     /// No timer of any session is late while there is an owner to serve it.
     pub(crate) fn check_timers(&mut self) {
-        let Some(owner) = self.current_owner().and_then(|life| self.owners.get(&life)) else {
+        // While there are two, one does not know what the other has written.
+        let Some(owner) = self.owners.values().next().filter(|_| self.owners.len() == 1) else {
             return;
         };
         let since = owner.ready.0;
@@ -47,7 +48,7 @@ impl World {
         while self.owners.len() > 1
             && let Some(oldest) = self.owners.keys().next().copied()
         {
-            self.kill_owner(oldest);
+            self.replaced_gone(oldest);
         }
         for number in 0..self.agents.len() {
             self.agent_goes(number);

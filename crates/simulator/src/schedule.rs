@@ -6,6 +6,7 @@ use stentor_types::Timestamp;
 use crate::{
     browser::{Agent, Browser, request_json},
     gateway::{Gateway, Reason},
+    log::Entity,
     owner::{Command, Owner},
     socket::{End, Frame},
     widget::Widget,
@@ -301,9 +302,25 @@ impl World {
         } else if let Some(oldest) = self.owners.keys().next().copied()
             && self.owners.len() > 1
         {
-            self.note(|| format!("the replaced owner {oldest} is gone at last"));
-            self.kill_owner(oldest);
+            self.replaced_gone(oldest);
         }
+    }
+
+    /// The owner that had been replaced is certainly gone: only now is what it wrote last known. What was
+    /// read before is read again where the log has moved on.
+    pub(crate) fn replaced_gone(&mut self, oldest: u64) {
+        self.note(|| format!("the replaced owner {oldest} is gone at last"));
+        self.kill_owner(oldest);
+        let now = self.now;
+        let Some(life) = self.current_owner() else { return };
+        let Some(owner) = self.owners.get_mut(&life) else { return };
+        owner.ready = now;
+        let log = &self.log;
+        owner.actors.retain(|session, actor| {
+            let head = log.head(Entity::Session(*session)).map(|head| head.sequence);
+            actor.head == head || actor.pending.is_some() || !actor.mailbox.is_empty()
+        });
+        self.take_up();
     }
 
     fn crash_owner(&mut self) {

@@ -79,7 +79,7 @@ fn welcome(
     let session = &conversation.session;
     // What it was written already it has: only the socket may have lost something, not we.
     let from = match connection.written {
-        EventNumber::NONE => session.replay_from(person.user),
+        EventNumber::NONE => session.replay_from(),
         written => written.next(),
     };
     connection.written = attached;
