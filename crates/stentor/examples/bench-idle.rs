@@ -11,7 +11,7 @@ const SOCKETS: usize = 10_000;
 /// A session that nothing happens in is put to rest after a minute.
 const REST: Duration = Duration::from_secs(75);
 
-#[expect(clippy::print_stdout, clippy::indexing_slicing, reason = "a benchmark prints its table")]
+#[expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let program = program_beside_example()?;
