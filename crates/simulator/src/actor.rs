@@ -247,6 +247,12 @@ impl World {
         actor.head = loaded.head;
         actor.events = loaded.events;
         actor.since_snapshot = loaded.since_snapshot;
+        // What somebody else wrote may be due, and may be a question that nobody has asked yet.
+        let effect = actor.session.open_effect();
+        if let Some(effect) = effect {
+            self.offer(session, effect);
+        }
+        self.arm(life, session);
         self.decide_about(life, session, pending.commands);
     }
 

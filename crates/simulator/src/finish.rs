@@ -54,12 +54,12 @@ impl World {
             self.agent_goes(number);
         }
         self.run_until(Timestamp(self.now.0 + CALM_US));
-        // One tab of each visitor stays, in the visitor's current session.
+        // Everybody is back in the visitor's current session.
         for browser in 0..self.browsers.len() {
             for tab in 0..3 {
                 let current = self.browsers.get(browser).map(|browser| browser.claimed.clone());
                 let Some(page) = self.tab(browser, tab) else { continue };
-                let stale = Some(&page.claimed) != current.as_ref();
+                let stale = Some(&page.claimed) != current.as_ref() || self.is_astray(browser, tab);
                 match (page.open, page.visible) {
                     (true, _) if stale => self.load_page(browser, tab),
                     (true, false) => self.show(browser, tab),
@@ -68,6 +68,20 @@ impl World {
             }
         }
         self.run_until(Timestamp(self.now.0 + CALM_US));
+    }
+
+    /// A tab that came back without a word is in the session that its visitor used last, which another
+    /// tab may have made another one. No server can know better until the tab says something.
+    fn is_astray(&self, browser: usize, tab: usize) -> bool {
+        let Some(shared) = self.browsers.get(browser) else { return false };
+        let Some(page) = shared.tabs.get(tab) else { return false };
+        let claimed = self.ledger.claims.get(&(shared.user, page.claimed.clone()));
+        let connection = page.socket.and_then(|socket| self.sockets.get(&socket));
+        let (Some(connection), Some(gateway)) = (connection, &self.gateway) else { return false };
+        gateway
+            .connections
+            .get(&connection.connection)
+            .is_some_and(|connection| connection.session.as_ref() != claimed)
     }
 
     /// What must be true when all is calm and everybody is back.
