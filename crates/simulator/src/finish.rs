@@ -39,7 +39,6 @@ impl World {
     /// Heals everything, lets everybody come back, and waits until nothing is under way.
     pub(crate) fn heal(&mut self) {
         self.note(|| "everything is healed".into());
-        self.healed = true;
         self.weather = Weather { lost: 0, twice: 0, delay: 1_000, bot: 0 };
         self.run_until(Timestamp(self.now.0 + 20 * SECOND_US));
         if self.gateway.is_none() || self.owners.is_empty() {
@@ -54,20 +53,27 @@ impl World {
             self.agent_goes(number);
         }
         self.run_until(Timestamp(self.now.0 + CALM_US));
-        // Everybody is back in the visitor's current session.
-        for browser in 0..self.browsers.len() {
-            for tab in 0..3 {
-                let current = self.browsers.get(browser).map(|browser| browser.claimed.clone());
-                let Some(page) = self.tab(browser, tab) else { continue };
-                let stale = Some(&page.claimed) != current.as_ref() || self.is_astray(browser, tab);
-                match (page.open, page.visible) {
-                    (true, _) if stale => self.load_page(browser, tab),
-                    (true, false) => self.show(browser, tab),
-                    _ => {}
-                }
+        // Everybody is back.
+        for (browser, tab) in self.pages() {
+            if self.tab(browser, tab).is_some_and(|page| page.open && !page.visible) {
+                self.show(browser, tab);
             }
         }
         self.run_until(Timestamp(self.now.0 + CALM_US));
+        // In the visitor's current session, if not by themselves then by loading the page again.
+        for (browser, tab) in self.pages() {
+            let current = self.browsers.get(browser).map(|browser| browser.claimed.clone());
+            let Some(page) = self.tab(browser, tab).filter(|page| page.open) else { continue };
+            if Some(&page.claimed) != current.as_ref() || self.is_astray(browser, tab) {
+                self.load_page(browser, tab);
+            }
+        }
+        self.run_until(Timestamp(self.now.0 + CALM_US));
+    }
+
+    fn pages(&self) -> Vec<(usize, usize)> {
+        let tabs = self.browsers.iter().enumerate().map(|(number, browser)| (number, &browser.tabs));
+        tabs.flat_map(|(number, tabs)| (0..tabs.len()).map(move |tab| (number, tab))).collect()
     }
 
     /// A tab that came back without a word is in the session that its visitor used last, which another
@@ -224,6 +230,12 @@ impl World {
             }
         }
         self.run_until(Timestamp(self.now.0 + CALM_US));
+        // A request to attach that was late or doubled, or was served by an owner that had been replaced,
+        // may have attached a connection that is gone: it goes when its gateway does.
+        if self.strays {
+            self.restart_gateway();
+            self.run_until(Timestamp(self.now.0 + CALM_US));
+        }
         let left = self.ledger.stories.iter().find(|(_, story)| {
             let state = story.state();
             !state.participants.is_empty()

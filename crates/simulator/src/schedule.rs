@@ -49,6 +49,7 @@ impl World {
     /// Starts what was killed.
     pub(crate) fn start(&mut self, gateway: bool, owner: bool) {
         if owner {
+            self.strays |= !self.owners.is_empty();
             let life = self.new_life();
             let clock = i64::try_from(self.rng.below(2 * SECOND_US)).unwrap_or(0) - 1_000_000;
             self.owners.insert(life, Owner::new(life, self.now, clock));
@@ -324,6 +325,9 @@ impl World {
     }
 
     fn crash_owner(&mut self) {
+        if self.owners.is_empty() {
+            return;
+        }
         self.crashes += 1;
         self.note(|| "the owner is killed".into());
         self.kill_owners();
@@ -335,6 +339,14 @@ impl World {
         let lives: Vec<_> = self.owners.keys().copied().collect();
         for life in lives {
             self.kill_owner(life);
+        }
+    }
+
+    /// A gateway that has nobody left is replaced by another.
+    pub(crate) fn restart_gateway(&mut self) {
+        if let Some(life) = self.lose_gateway() {
+            self.start(true, false);
+            self.gateway_lost(life);
         }
     }
 

@@ -134,7 +134,8 @@ pub(crate) struct World {
     pub(crate) replies: u64,
     pub(crate) ledger: Ledger,
     pub(crate) lives: u64,
-    pub(crate) healed: bool,
+    /// Connections may be attached that are gone: messages came twice, or there were two owners.
+    pub(crate) strays: bool,
     pub(crate) crashes: u64,
     heap: BinaryHeap<Reverse<Entry>>,
     queued: u64,
@@ -163,9 +164,10 @@ impl World {
         if rng.percent(2) {
             rules.bot = None;
         }
+        let calm = rng.percent(25);
         let weather = Weather {
-            lost: rng.below(6),
-            twice: rng.below(10),
+            lost: if calm { 0 } else { rng.below(6) },
+            twice: if calm { 0 } else { rng.below(10) },
             delay: 1_000 << rng.below(9),
             bot: 10 + rng.below(50),
         };
@@ -187,7 +189,7 @@ impl World {
             replies: 0,
             ledger: Ledger::default(),
             lives: 0,
-            healed: false,
+            strays: !calm,
             crashes: 0,
             heap: BinaryHeap::new(),
             queued: 0,
