@@ -1,7 +1,7 @@
 //! Sockets: accepted by hyper, spoken by tokio-tungstenite, one lean task each.
 //!
 //! Knows nothing of chats: what a message means, and what is to be written, is the business of a
-//! [`Handler`]. Nothing is allocated for a socket at rest but its 1 KiB read buffer.
+//! [`Handler`]. Nothing is allocated for a socket at rest but its small read buffer.
 //!
 //! Reading order: [`slot`] (what others may leave for a socket), [`registry`] (how they find it),
 //! [`meter`] (what is counted on its way in), [`socket`] (the loop), [`handler`] (who decides).
@@ -37,7 +37,7 @@ const STALL_MAX: Duration = Duration::from_secs(10);
 /// How long the peer's Close is waited for after ours.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// Allocated for every socket: small, because ten thousand of them are silent.
-const READ_BUFFER_BYTES: usize = 1024;
+const READ_BUFFER_BYTES: usize = 512;
 /// Frames that are ready at the same time leave in one write up to this size. The buffer grows only as
 /// far as it was ever needed.
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;

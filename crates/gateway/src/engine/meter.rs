@@ -55,6 +55,12 @@ impl<S> Metered<S> {
         std::mem::take(&mut self.moved)
     }
 
+    /// Whether what came so far ends with the end of a message.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        let Pieces { payload, have, mask, pieces, .. } = self.pieces;
+        payload == 0 && have == 0 && mask == 0 && pieces == 0
+    }
+
     /// Whether a message has come in more pieces than it may.
     pub(crate) fn is_storm(&self) -> bool {
         self.pieces.pieces > FRAGMENTS_MAX

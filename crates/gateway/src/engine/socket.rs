@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -59,6 +59,10 @@ pub struct Socket<S, H: Handler> {
     phase: Phase,
     reason: CloseReason,
     misses: u8,
+    /// Messages have come or gone since the buffers were new.
+    used: bool,
+    /// All that came has been read, all that was to be written has left.
+    quiet: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,19 +95,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
         slot: Arc<Slot<H::Delivery>>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(WRITE_BUFFER_BYTES)
-            .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-            .max_message_size(Some(MESSAGE_BYTES_MAX))
-            .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let stream = Metered::new(stream, early);
         let ws = if early.is_empty() {
-            WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await
+            WebSocketStream::from_raw_socket(stream, Role::Server, Some(config())).await
         } else {
             // A copy: the buffer it came in is 8 KiB, and would be kept for ever.
             let early = early.to_vec();
-            WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await
+            WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config())).await
         };
         Self {
             ws: Some(ws),
@@ -115,6 +113,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
             phase: Phase::Open,
             reason: CloseReason::Peer,
             misses: 0,
+            used: false,
+            quiet: false,
         }
     }
 
@@ -141,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
     }
 
     /// Does what others have ordered.
-    fn obey(&mut self, context: &Context<'_>) {
+    fn obey(&mut self, context: &mut Context<'_>) {
         let orders = self.slot.orders(context);
         if self.phase != Phase::Open {
             return;
@@ -152,8 +152,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
         } else if let Some(closing) = orders.closing {
             self.begin_close(closing);
         } else if orders.ping_due {
+            self.tidy(context);
             self.ping();
         }
+    }
+
+    /// Gives grown buffers back. The library never does: its read buffer doubles now and then, its write
+    /// buffer stays as large as it ever was. Only where neither holds anything.
+    fn tidy(&mut self, context: &mut Context<'_>) {
+        let at_rest = self.used && self.quiet && self.timer.is_none();
+        let Some(ws) = self.ws.take_if(|ws| at_rest && ws.get_mut().is_between_messages()) else {
+            return;
+        };
+        let made =
+            pin!(WebSocketStream::from_raw_socket(ws.into_inner(), Role::Server, Some(config())));
+        match made.poll(context) {
+            Poll::Ready(ws) => self.ws = Some(ws),
+            // There is no handshake to wait for.
+            Poll::Pending => self.end(CloseReason::Lost),
+        }
+        self.used = false;
     }
 
     fn ping(&mut self) {
@@ -171,10 +189,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
 
     fn turn(&mut self, context: &mut Context<'_>) -> Turn {
         let mut again = false;
+        let mut all_read = false;
         if self.handler.takes_messages() {
             match self.read(context) {
                 Turn::Again => again = true,
-                Turn::Wait => {}
+                Turn::Wait => all_read = true,
                 gone => return gone,
             }
         }
@@ -186,6 +205,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
             Turn::Wait => {}
             gone => return gone,
         }
+        self.used |= again;
+        // What is on its way out has a timer.
+        self.quiet = all_read && !again && self.timer.is_none();
         if let Some(timer) = &mut self.timer
             && timer.as_mut().poll(context).is_ready()
         {
@@ -238,6 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
             }
             if let Some(frame) = self.frames.pop() {
                 self.metrics.frame_out(frame.1.len());
+                self.used = true;
                 if ws.start_send(message(frame)).is_err() {
                     return Turn::Gone(CloseReason::Lost);
                 }
@@ -371,6 +394,15 @@ impl Closing {
         text: "violates the WebSocket protocol",
         reason: CloseReason::Protocol,
     };
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX))
 }
 
 /// A frame as it is: text is known to be UTF-8 and not looked at again.

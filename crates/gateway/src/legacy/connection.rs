@@ -42,6 +42,8 @@ pub(crate) struct Connection<B: Ingress> {
     address: Option<AddressPlace>,
     nonsense: u8,
     greeted: bool,
+    /// A frame has come.
+    spoke: bool,
 }
 
 /// Who comes, as far as the handshake told.
@@ -85,6 +87,7 @@ impl<B: Ingress> Connection<B> {
             address: Some(address),
             nonsense: 0,
             greeted: false,
+            spoke: false,
         };
         connection.life = match app {
             _ if is_admin => {
@@ -185,7 +188,8 @@ impl<B: Ingress> Handler for Connection<B> {
         if text.len() > self.bytes_max() {
             return self.too_long(frames);
         }
-        if self.is_too_fast() {
+        // The first frame is the limit of connections' business: all tabs of a browser may come back at once.
+        if std::mem::replace(&mut self.spoke, true) && self.is_too_fast() {
             match &mut self.life {
                 Life::Member(member) => member.refuse(Refusal::TooFast, frames),
                 Life::Stranger(_) | Life::Refused(_) => {
@@ -206,7 +210,7 @@ impl<B: Ingress> Handler for Connection<B> {
             }
         }
         if let Life::Member(member) = &mut self.life {
-            member.frame(&frame, &text, frames);
+            member.frame(&frame, frames);
         }
         Ok(())
     }

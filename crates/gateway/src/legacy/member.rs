@@ -132,7 +132,7 @@ impl<B: Ingress> Member<B> {
     }
 
     /// A frame that is sound in itself.
-    pub(super) fn frame(&mut self, frame: &ClientFrame<'_>, text: &Bytes, frames: &mut Frames) {
+    pub(super) fn frame(&mut self, frame: &ClientFrame<'_>, frames: &mut Frames) {
         let greeting = Greeting {
             claimed: frame.claimed_session.as_deref().unwrap_or_default().into(),
             name: frame.sender.display_name.as_deref().map(Into::into),
@@ -142,7 +142,8 @@ impl<B: Ingress> Member<B> {
         match (frame.event, frame.data) {
             (ClientEvent::UserJoined, _) => self.queue.push(Inbound::Join(greeting)),
             (ClientEvent::NewMessage, Some(data)) => {
-                self.queue.push(Inbound::Say(greeting, text.slice_ref(data)));
+                // A copy: a part of the socket's read buffer would make it grow for good.
+                self.queue.push(Inbound::Say(greeting, Bytes::copy_from_slice(data)));
             }
             (ClientEvent::NewMessage, None) => self.refuse(Refusal::Body, frames),
             (ClientEvent::BargeIn | ClientEvent::BargeOut, _) => {

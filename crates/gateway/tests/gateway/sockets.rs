@@ -122,3 +122,30 @@ async fn s12_one_address_has_so_many_sockets_and_no_more() {
     assert_eq!(refused.status(), 429);
     assert!(refused.headers().contains_key("retry-after"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_comes_in_halves_around_a_ping_is_whole() {
+    let rig = Rig::new().await;
+    let mut client = Client::open(&rig).await;
+    client.join("s-1").await;
+    client.lines(3).await;
+    // Buffers are given back at a ping; what is in them must not be.
+    for text in ["one", "two"] {
+        let mut frame = client.frame("new message", "s-1");
+        frame["data"] = crate::client::request(text);
+        let payload = frame.to_string().into_bytes();
+        let mut bytes = vec![0x81, 0x80 | 126];
+        bytes.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(payload);
+        for part in [&bytes[..1], &bytes[1..3], &bytes[3..100], &bytes[100..]] {
+            client.ws.get_mut().write_all(part).await.unwrap();
+            // Not read meanwhile: an answer to a ping must not get into the middle.
+            tokio::time::sleep(Duration::from_secs(26)).await;
+        }
+        client.silence(Duration::from_secs(60)).await;
+    }
+    let said = rig.owner.with(|state| std::mem::take(&mut state.says));
+    let texts: Vec<_> = said.iter().map(|say| say.text.as_deref().unwrap()).collect();
+    assert_eq!(texts, ["one", "two"]);
+}
