@@ -1,5 +1,8 @@
 //! A gateway: sockets, one open request per connection, and events in order or not at all.
 
+mod answers;
+mod shown;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     rc::Rc,
@@ -89,10 +92,17 @@ pub(crate) struct Connection {
 #[derive(Clone, Debug)]
 enum Want {
     Bare,
-    Join { at: Timestamp, claimed: Option<String>, time: Option<i64> },
+    Join {
+        at: Timestamp,
+        claimed: Option<String>,
+        time: Option<i64>,
+    },
     Say(Saying),
     /// Out of the session that it was in before.
-    Leave { session: SessionId, delivered: EventNumber },
+    Leave {
+        session: SessionId,
+        delivered: EventNumber,
+    },
     /// The socket is gone.
     End,
 }
@@ -277,8 +287,7 @@ impl World {
     pub(crate) fn up_closed(&mut self, id: u64) {
         let Some(number) = self.sockets.get(&id).map(|socket| socket.connection) else { return };
         let Some(connection) = self.connection(number) else { return };
-        if connection.socket == id
-            && !connection.wants.iter().any(|want| matches!(want, Want::End))
+        if connection.socket == id && !connection.wants.iter().any(|want| matches!(want, Want::End))
         {
             connection.wants.push_back(Want::End);
             self.pump(number);
@@ -295,7 +304,10 @@ impl World {
         let Some(front) = connection.wants.front().cloned() else { return };
         let counter = connection.settled;
         let attach = |claimed, at, time| {
-            (connection.agent_session, vec![Item::Attach { at, claimed, client_time: time, counter }])
+            (
+                connection.agent_session,
+                vec![Item::Attach { at, claimed, client_time: time, counter }],
+            )
         };
         let mut covered = 1;
         let (session, items) = match front {
@@ -425,299 +437,6 @@ impl World {
         let request = Rc::clone(&open.request);
         self.ask(request.gateway, number, request);
     }
-
-    /// An owner has answered.
-    pub(crate) fn answered(&mut self, answer: &Answer) {
-        let Some(gateway) = self.gateway.as_mut().filter(|gateway| gateway.owner <= answer.owner)
-        else {
-            return;
-        };
-        gateway.owner = answer.owner;
-        let number = answer.connection;
-        let Some(connection) = self.connection(number) else { return };
-        let Some(open) = connection.open.take_if(|open| open.request.id == answer.request) else {
-            return;
-        };
-        let mut done = 0;
-        let mut again = false;
-        let mut leave = None;
-        let request = &open.request;
-        for (item, result) in request.items.iter().zip(&answer.results) {
-            let Some(connection) = self.connection(number) else { return };
-            match (item, result) {
-                (Item::Attach { claimed, .. }, ItemAnswer::Attached(attached)) => {
-                    done += usize::from(request.items.len() == 1);
-                    connection.must_attach = false;
-                    if connection.claimed.is_none() || claimed.is_some() {
-                        connection.claimed.clone_from(claimed);
-                    }
-                    leave = leave.or(self.attached(number, attached));
-                }
-                (Item::Attach { .. }, ItemAnswer::NoSession) => {
-                    done += 1;
-                    let time = i64::try_from(self.now.as_millis()).unwrap_or(0) | 1;
-                    self.write(number, outgoing::connection_update(true, None, time));
-                }
-                (Item::Say { say, .. }, ItemAnswer::Committed(n)) => {
-                    done += 1;
-                    connection.settled = say.mid.counter;
-                    self.acked(say.mid, Some(*n));
-                }
-                (Item::Say { say, .. }, ItemAnswer::Duplicate(n)) => {
-                    done += 1;
-                    connection.settled = say.mid.counter;
-                    self.acked(say.mid, *n);
-                }
-                (Item::Say { say, .. }, ItemAnswer::Rejected(_)) => {
-                    done += 1;
-                    connection.settled = say.mid.counter;
-                    self.acked(say.mid, None);
-                }
-                (Item::Say { .. }, ItemAnswer::AttachFirst) => {
-                    connection.must_attach = true;
-                    break;
-                }
-                (Item::Detach { .. }, ItemAnswer::Committed(_) | ItemAnswer::Nothing) => done += 1,
-                (_, ItemAnswer::TryAgain | ItemAnswer::Gap(_)) => {
-                    again = true;
-                    break;
-                }
-                (item, result) => {
-                    let message = format!("connection {number}: {item:?} is answered {result:?}");
-                    self.violate("I4", message);
-                    return;
-                }
-            }
-        }
-        let Some(connection) = self.connection(number) else { return };
-        if again {
-            // After a pause: for the same inputs, but those that are settled.
-            let wants = open.wants.saturating_sub(done);
-            connection.wants.drain(..done.min(open.wants));
-            let items = request.items.iter().skip(done).cloned().collect();
-            let request = Rc::new(Request { items, ..Request::clone(request) });
-            let id = request.id;
-            connection.open = Some(Open { request, wants, tries: open.tries });
-            let gateway = self.gateway.as_ref().map_or(0, |gateway| gateway.life);
-            self.after(AGAIN_US / 2, Job::RequestAgain { gateway, connection: number, request: id });
-            return;
-        }
-        for _ in 0..done.min(open.wants) {
-            if let Some(Want::End) = connection.wants.pop_front() {
-                self.hang_up(number);
-                return;
-            }
-        }
-        if let Some(want) = leave {
-            connection.wants.push_front(want);
-        }
-        self.pump(number);
-    }
-
-    fn hang_up(&mut self, number: u64) {
-        if let Some(gateway) = &mut self.gateway {
-            gateway.connections.remove(&number);
-        }
-    }
-
-    /// What an acknowledged message has become must be in the log.
-    fn acked(&mut self, mid: Mid, n: Option<EventNumber>) {
-        match self.ledger.settled(mid, n) {
-            Ok((session, n, message)) => {
-                if let Some(message) = self.messages.get_mut(message) {
-                    message.fate = Fate::Acked(session, n);
-                }
-            }
-            Err(message) => self.violate("I4", message),
-        }
-    }
-
-    /// A connection is in a session; returns what is to be done about the one before.
-    fn attached(&mut self, number: u64, attached: &Attached) -> Option<Want> {
-        if let Err(message) = self.ledger.durable(attached.session, attached.n, None) {
-            self.violate("I7", message);
-        }
-        let mut leave = None;
-        let connection = self.connection(number)?;
-        let before = connection.session.replace(attached.session);
-        let again = before == Some(attached.session) && connection.written.0 > 0;
-        if let Some(before) = before.filter(|before| *before != attached.session) {
-            let delivered = connection.written;
-            leave = Some(Want::Leave { session: before, delivered });
-        }
-        if !again {
-            connection.segments.clone_from(&attached.segments);
-            connection.head = EventNumber::NONE;
-            connection.fetching = None;
-        }
-        let view = connection.view();
-        let mut frames: Vec<_> = view.attached(attached.n, attached.stamp).into();
-        if !again {
-            connection.written = attached.n;
-            for (n, bytes) in &attached.replay {
-                if let Err(message) = self.ledger.durable(attached.session, *n, Some(bytes)) {
-                    self.violate("I7", message);
-                    return None;
-                }
-                let connection = self.connection(number)?;
-                let Ok(event) = decode_event(bytes) else { continue };
-                let view = connection.view();
-                let time = view.time_ms(event.n, event.stamp);
-                let user = connection.visitor.user;
-                if let Some(frame) = view.replay(&event) {
-                    frames.push(frame);
-                    self.stamped(attached.session, user, event.n, time);
-                }
-            }
-        }
-        let connection = self.connection(number)?;
-        // Typing may have ended already as far as this connection has been told.
-        if attached.typing && connection.written <= attached.n {
-            frames.push(connection.view().typing(attached.n, attached.stamp));
-        }
-        for frame in frames {
-            self.write(number, frame);
-        }
-        self.catch_up(number, attached.n);
-        leave
-    }
-
-    /// Events reach the gateway.
-    pub(crate) fn fanned_out(&mut self, fanout: &Fanout) {
-        for number in &fanout.connections {
-            let Some(connection) = self.connection(*number) else { continue };
-            for (n, bytes) in &fanout.events {
-                if connection.held.len() < HELD_MAX {
-                    connection.held.insert((fanout.session, *n), bytes.clone());
-                }
-            }
-            if connection.session == Some(fanout.session) {
-                self.catch_up(*number, fanout.head);
-            }
-        }
-    }
-
-    /// Writes what is next in line, and fetches what is missing up to `head`.
-    fn catch_up(&mut self, number: u64, head: EventNumber) {
-        loop {
-            let Some(connection) = self.connection(number) else { return };
-            let Some(session) = connection.session else { return };
-            let next = (session, connection.written.next());
-            let Some(bytes) = connection.held.remove(&next) else { break };
-            self.show_event(number, session, next.1, &bytes);
-            if self.violation.is_some() {
-                return;
-            }
-        }
-        let Some(connection) = self.connection(number) else { return };
-        let Some(session) = connection.session else { return };
-        let written = connection.written;
-        connection.head = connection.head.max(head);
-        connection.held.retain(|(of, n), _| *of != session || *n > written);
-        if connection.head > written && connection.fetching != Some(written.next()) {
-            self.fetch(number);
-        }
-    }
-
-    fn fetch(&mut self, number: u64) {
-        let Some(connection) = self.connection(number) else { return };
-        let Some(session) = connection.session else { return };
-        let (from, to) = (connection.written.next(), connection.head);
-        connection.fetching = Some(from);
-        let gateway = connection.id.gateway.0;
-        if let Some(owner) = self.route() {
-            self.send(Job::Fetch { owner, gateway, connection: number, session, from, to });
-        }
-        self.after(AGAIN_US, Job::FetchAgain { gateway, connection: number, from });
-    }
-
-    pub(crate) fn fetch_again(&mut self, number: u64, from: EventNumber) {
-        let Some(connection) = self.connection(number) else { return };
-        let wanted = connection.fetching == Some(from)
-            && connection.written.next() == from
-            && connection.head >= from;
-        if wanted {
-            self.fetch(number);
-        }
-    }
-
-    pub(crate) fn fetched(&mut self, answer: &FetchAnswer) {
-        let Some(connection) = self.connection(answer.connection) else { return };
-        if connection.session != Some(answer.session) {
-            return;
-        }
-        if connection.fetching == Some(answer.from) && !answer.events.is_empty() {
-            connection.fetching = None;
-        }
-        for (n, bytes) in &answer.events {
-            connection.held.insert((answer.session, *n), bytes.clone());
-        }
-        self.catch_up(answer.connection, EventNumber::NONE);
-    }
-
-    /// Shows one event to one connection.
-    fn show_event(&mut self, number: u64, session: SessionId, n: EventNumber, bytes: &Bytes) {
-        if let Err(message) = self.ledger.durable(session, n, Some(bytes)) {
-            self.violate("I7", message);
-            return;
-        }
-        let Some(connection) = self.connection(number) else { return };
-        connection.written = n;
-        let Ok(event) = decode_event(bytes) else {
-            self.violate("I3", format!("event {n} cannot be read"));
-            return;
-        };
-        let user = connection.visitor.user;
-        if let EventKind::Clock { user: whose, segment } = &event.kind
-            && *whose == user
-            && connection.segments.iter().all(|other| other.from != segment.from)
-        {
-            if connection.segments.is_empty() && segment.floor.0 > 0 {
-                connection.segments.push(ClockSegment::IDENTITY);
-            }
-            connection.segments.push(*segment);
-        }
-        let view = connection.view();
-        let frames: Vec<_> = view.frames(&event).collect();
-        let kept = is_kept(&view, &event);
-        let time = view.time_ms(event.n, event.stamp);
-        if kept {
-            self.stamped(session, user, n, time);
-        }
-        for frame in frames {
-            self.write(number, frame);
-        }
-    }
-
-    fn stamped(
-        &mut self,
-        session: SessionId,
-        user: stentor_types::UserKey,
-        n: EventNumber,
-        time: i64,
-    ) {
-        if let Err(message) = self.ledger.stamped(session, user, n, time) {
-            self.violate("P3", message);
-        }
-    }
-
-    /// Writes a frame. No frame may contain anybody's secrets.
-    fn write(&mut self, number: u64, text: Bytes) {
-        let Some(socket) = self.connection(number).map(|connection| connection.socket) else {
-            return;
-        };
-        if contains(&text, CANARY.as_bytes()) {
-            let text = String::from_utf8_lossy(&text).into_owned();
-            self.violate("I23", format!("a secret is sent to connection {number}: {text}"));
-            return;
-        }
-        self.socket_down(socket, text);
-    }
-}
-
-/// Whether the widget keeps something of the event, known by its stamp.
-fn is_kept(view: &LegacyView<'_>, event: &Event) -> bool {
-    view.replay(event).is_some() || matches!(event.kind, EventKind::TurnFailed { .. })
 }
 
 pub(crate) fn contains(text: &[u8], part: &[u8]) -> bool {
