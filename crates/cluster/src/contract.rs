@@ -1,1 +1,126 @@
-//! The contract of the log.
+//! The contract of the log: what every implementation has to do, one function per rule.
+//!
+//! [`all`] gives each rule a log of its own. A rule that is broken panics with its name in the stack and
+//! what it saw in the message: this module is for tests.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a contract is a test: it panics where an implementation breaks it"
+)]
+
+mod reading;
+mod trimming;
+mod writing;
+
+use bytes::Bytes;
+use stentor_types::{
+    AppId, EventNumber, Partition, PlacementKey, Sequence, SessionId, Timestamp, UserKey,
+};
+
+pub use self::{reading::*, trimming::*, writing::*};
+use crate::log::{Append, Appended, Entity, EntityKind, Header, Log};
+
+/// Runs every rule, each on a log that `make` has made: empty, and used by nobody else.
+pub async fn all<L: Log>(make: impl AsyncFn() -> L) {
+    an_append_is_read_back_with_its_header(&make().await).await;
+    a_stale_expectation_conflicts_and_writes_nothing(&make().await).await;
+    an_expectation_of_nothing_conflicts_with_something(&make().await).await;
+    an_expectation_of_something_conflicts_with_nothing(&make().await).await;
+    each_append_of_a_batch_is_judged_alone(&make().await).await;
+    the_second_append_of_an_entity_in_a_batch_conflicts(&make().await).await;
+    of_many_rivals_one_wins(&make().await).await;
+    sequences_of_an_entity_increase(&make().await).await;
+    an_empty_batch_is_an_answer(&make().await).await;
+    a_large_record_is_kept_whole(&make().await).await;
+    the_head_is_the_newest_record(&make().await).await;
+    the_head_names_the_newest_snapshot(&make().await).await;
+    a_read_begins_where_it_is_told(&make().await).await;
+    a_read_ends_near_its_limit_but_gives_one_record(&make().await).await;
+    a_tail_holds_at_least_the_events_asked_for(&make().await).await;
+    a_tail_of_records_without_events_is_everything(&make().await).await;
+    heads_are_ordered_and_paged(&make().await).await;
+    heads_are_of_one_partition(&make().await).await;
+    apps_do_not_mix(&make().await).await;
+    directories_and_sessions_do_not_mix(&make().await).await;
+    a_trim_keeps_the_newest_snapshot_and_what_follows(&make().await).await;
+    a_trim_without_a_snapshot_keeps_everything(&make().await).await;
+    a_trim_keeps_what_is_not_before(&make().await).await;
+    a_whole_trim_removes_the_entity(&make().await).await;
+    a_whole_trim_spares_what_is_newer(&make().await).await;
+    a_whole_trim_never_hides_an_append_beside_it(&make().await).await;
+    an_entity_may_begin_again_after_a_whole_trim(&make().await).await;
+    a_trim_of_nothing_removes_nothing(&make().await).await;
+    the_incarnation_is_stable_and_its_own(&make().await, &make().await).await;
+}
+
+/// A session with a number for a name; its partition is `number % 64`.
+pub(crate) fn session(number: u64) -> Entity {
+    session_of("contract", number)
+}
+
+pub(crate) fn session_of(app: &str, number: u64) -> Entity {
+    let app = AppId::try_new(app).expect("the name of an app");
+    let id = SessionId::new(PlacementKey(number), u128::from(number));
+    Entity { app, kind: EntityKind::Session(id) }
+}
+
+pub(crate) fn directory(number: u64) -> Entity {
+    let app = AppId::try_new("contract").expect("the name of an app");
+    let mut user = [0; 16];
+    user[..8].copy_from_slice(&number.to_be_bytes());
+    Entity { app, kind: EntityKind::Directory(PlacementKey(number), UserKey(user)) }
+}
+
+/// One event per record, so that event `n` is in the `n`th.
+pub(crate) fn record(entity: &Entity, expected: Option<Sequence>, n: u64) -> Append {
+    let header = Header {
+        first: EventNumber(n),
+        last: EventNumber(n),
+        at: Timestamp(1_000 + n),
+        ..Header::default()
+    };
+    Append { entity: entity.clone(), expected, header, record: Bytes::from(format!("record {n}")) }
+}
+
+pub(crate) fn snapshot(entity: &Entity, expected: Option<Sequence>, n: u64) -> Append {
+    let mut append = record(entity, expected, n);
+    append.header.snapshot = true;
+    append
+}
+
+/// Appends one record that must be taken.
+pub(crate) async fn put(log: &impl Log, append: Append) -> Sequence {
+    let judged = log.append(vec![append]).await.expect("append");
+    let [Appended::Stored(sequence)] = judged[..] else {
+        unreachable!("not stored: {judged:?}");
+    };
+    sequence
+}
+
+/// Appends records 1 to `count`; those in `snapshots` hold one. Returns their sequences.
+pub(crate) async fn fill(
+    log: &impl Log,
+    entity: &Entity,
+    count: u64,
+    snapshots: &[u64],
+) -> Vec<Sequence> {
+    let mut sequences = Vec::new();
+    for n in 1..=count {
+        let expected = sequences.last().copied();
+        let mut append = record(entity, expected, n);
+        append.header.snapshot = snapshots.contains(&n);
+        sequences.push(put(log, append).await);
+    }
+    sequences
+}
+
+/// The event numbers of all records that are left.
+pub(crate) async fn left(log: &impl Log, entity: &Entity) -> Vec<u64> {
+    let records = log.read(entity, Sequence(0), usize::MAX).await.expect("read");
+    records.iter().map(|record| record.header.last.0).collect()
+}
+
+pub(crate) fn partition(entity: &Entity) -> Partition {
+    entity.partition()
+}

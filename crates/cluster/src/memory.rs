@@ -66,9 +66,9 @@ impl Log for MemoryLog {
         let mut records =
             self.with(|inner| inner.entities.get(entity).cloned().unwrap_or_default());
         let last = records.last().map_or(0, |record| record.header.last.0);
-        let from = last.saturating_sub(events_min).saturating_add(1);
-        let keep =
-            records.iter().position(|record| record.header.last.0 >= from).unwrap_or(records.len());
+        // A record is wanted while fewer than `events_min` events follow it.
+        let wanted = |record: &Record| last.saturating_sub(record.header.last.0) < events_min;
+        let keep = records.iter().position(wanted).unwrap_or(records.len());
         Ok(records.split_off(keep))
     }
 
@@ -141,5 +141,23 @@ impl Inner {
             header: last.header,
             snapshot: snapshot.map(|record| record.sequence),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::contract;
+
+    #[tokio::test]
+    async fn p10_the_log_in_memory_keeps_the_contract() {
+        let made = AtomicU32::new(0);
+        contract::all(async || {
+            let number = made.fetch_add(1, Ordering::Relaxed);
+            MemoryLog::new(Incarnation(u128::from(number)))
+        })
+        .await;
     }
 }

@@ -110,3 +110,14 @@ impl Store for MemoryStore {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract;
+
+    #[tokio::test]
+    async fn p10_the_store_in_memory_keeps_the_contract() {
+        contract::all(async || MemoryStore::new()).await;
+    }
+}
