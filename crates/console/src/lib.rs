@@ -19,3 +19,22 @@ pub const FILES: &[(&str, &str, &str)] = &[
         include_str!("../assets/legacy-client.js"),
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s15_pages_have_no_inline_scripts_and_every_file_they_load_is_there() {
+        for page in [WIDGET_PAGE, CHAT_PAGE] {
+            for tag in page.split("<script").skip(1) {
+                assert!(tag.split('>').next().is_some_and(|tag| tag.contains("src=")), "{tag}");
+            }
+            let loaded = page.split("src=\"").chain(page.split("stylesheet\" href=\"")).skip(1);
+            for path in loaded.filter_map(|rest| rest.split('"').next()) {
+                let known = FILES.iter().any(|(known, ..)| *known == path);
+                assert!(known || path.starts_with("/widget/") || path.starts_with("<!"), "{path}");
+            }
+        }
+    }
+}
