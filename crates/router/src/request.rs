@@ -28,9 +28,7 @@ pub(crate) struct Attaching(Vec<(usize, UserKey, EventNumber)>);
 impl Attaching {
     pub(crate) fn gather(session: &Session, inputs: &[Input]) -> Self {
         let attaching = inputs.iter().enumerate().filter_map(|(place, input)| match &input.kind {
-            InputKind::Attach(attach) => {
-                Some((place, attach.user, session.replay_from()))
-            }
+            InputKind::Attach(attach) => Some((place, attach.user, session.replay_from())),
             _ => None,
         });
         Self(attaching.collect())
