@@ -52,27 +52,31 @@ impl World {
             return true;
         }
         let Some(actor) = self.read(life, session) else { return false };
+        let Some(owner) = self.owners.get_mut(&life) else { return false };
+        owner.actors.insert(session, actor);
+        self.taken_up(life, session);
+        self.decide(life, session);
+        true
+    }
+
+    /// What has to be done about a session that was read from the log, whoever wrote it: connections of
+    /// gateways that are gone, an attempt that may never have been made, what is due.
+    fn taken_up(&mut self, life: u64, session: SessionId) {
         let alive = self.gateway.as_ref().map(|gateway| GatewayId(gateway.life));
+        let now = self.now;
+        let Some(owner) = self.owners.get_mut(&life) else { return };
+        let at = owner.clock(now);
+        let Some(actor) = owner.actors.get_mut(&session) else { return };
         let endpoints = actor.session.state().endpoints.keys();
         let mut lost: Vec<_> = endpoints.map(|connection| connection.gateway).collect();
         lost.dedup();
         lost.retain(|gateway| Some(*gateway) != alive);
-        let effect = actor.session.open_effect();
-        let now = self.now;
-        let Some(owner) = self.owners.get_mut(&life) else { return false };
-        let at = owner.clock(now);
-        owner.actors.insert(session, actor);
-        for gateway in lost {
-            if let Some(actor) = self.actor(life, session) {
-                actor.mailbox.push_back(Command::GatewayLost(gateway, at));
-            }
-        }
-        if let Some(effect) = effect {
+        let lost = lost.into_iter().map(|gateway| Command::GatewayLost(gateway, at));
+        actor.mailbox.extend(lost);
+        if let Some(effect) = actor.session.open_effect() {
             self.offer(session, effect);
         }
         self.arm(life, session);
-        self.decide(life, session);
-        true
     }
 
     /// A session as the log has it: its newest snapshot and what came after.
@@ -185,8 +189,8 @@ impl World {
         record.id = id;
         record.writer = life;
         record.log_incarnation = Incarnation(1);
-        record.snapshot = (u64::from(actor.since_snapshot) >= every * 8)
-            .then(|| encode_snapshot(after.state()));
+        record.snapshot =
+            (u64::from(actor.since_snapshot) >= every * 8).then(|| encode_snapshot(after.state()));
         let append = Append {
             entity: Entity::Session(session),
             expected: actor.head,
@@ -195,8 +199,7 @@ impl World {
             attached: !after.state().endpoints.is_empty(),
             next_deadline: record.commit.next_deadline,
         };
-        let pending =
-            Pending { commands, spans, attaching, replies, record, after, append };
+        let pending = Pending { commands, spans, attaching, replies, record, after, append };
         if pending.record.commit.is_empty() {
             self.reply(life, session, &pending);
             self.decide(life, session);
@@ -247,12 +250,7 @@ impl World {
         actor.head = loaded.head;
         actor.events = loaded.events;
         actor.since_snapshot = loaded.since_snapshot;
-        // What somebody else wrote may be due, and may be a question that nobody has asked yet.
-        let effect = actor.session.open_effect();
-        if let Some(effect) = effect {
-            self.offer(session, effect);
-        }
-        self.arm(life, session);
+        self.taken_up(life, session);
         self.decide_about(life, session, pending.commands);
     }
 
@@ -298,7 +296,8 @@ impl World {
         let Some(actor) = self.actor(life, session) else { return };
         let head = actor.session.state().n;
         let first = pending.record.commit.first.0;
-        let events: Vec<_> = (first..).map(EventNumber).zip(pending.record.events.clone()).collect();
+        let events: Vec<_> =
+            (first..).map(EventNumber).zip(pending.record.events.clone()).collect();
         self.tell(life, session, head, events);
     }
 
@@ -359,8 +358,7 @@ impl World {
     /// Sets the alarm for what is due next.
     fn arm(&mut self, life: u64, session: SessionId) {
         let Some(owner) = self.owners.get_mut(&life) else { return };
-        let deadline =
-            owner.actors.get(&session).and_then(|actor| actor.session.next_deadline());
+        let deadline = owner.actors.get(&session).and_then(|actor| actor.session.next_deadline());
         let Some(deadline) = deadline else {
             owner.timers.remove(&session);
             return;
@@ -416,7 +414,8 @@ impl World {
     ) -> ItemAnswer {
         match (reply, &input.kind) {
             (Reply::Committed(n), InputKind::Attach(attach)) => {
-                let from = attaching.iter().find(|(connection, _)| *connection == attach.connection);
+                let from =
+                    attaching.iter().find(|(connection, _)| *connection == attach.connection);
                 let from = from.map_or(EventNumber(1), |(_, from)| *from);
                 match self.attached_answer(life, session, attach.user, from, n) {
                     Some(attached) => ItemAnswer::Attached(Rc::new(attached)),

@@ -87,9 +87,10 @@ impl World {
         }
         let body = body.to_string();
         let result = match normalise(Some("application/json"), body.as_bytes()) {
-            BotAnswer::Reply(reply) => {
-                BotResult::Reply { body: Bytes::copy_from_slice(&reply.body), handoff: reply.handoff }
-            }
+            BotAnswer::Reply(reply) => BotResult::Reply {
+                body: Bytes::copy_from_slice(&reply.body),
+                handoff: reply.handoff,
+            },
             other => {
                 self.violate("P3", format!("{body} is read as {other:?}"));
                 return;

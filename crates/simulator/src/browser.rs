@@ -280,8 +280,7 @@ impl World {
     }
 
     fn give_up_waiting(&mut self, browser: usize, tab: usize) {
-        let waiting =
-            self.tab_mut(browser, tab).map(|page| std::mem::take(&mut page.waiting));
+        let waiting = self.tab_mut(browser, tab).map(|page| std::mem::take(&mut page.waiting));
         self.lose(waiting.unwrap_or_default());
     }
 
@@ -331,8 +330,7 @@ impl World {
         socket.left = true;
         match end {
             End::Tab { browser, tab } => {
-                let Some(page) =
-                    self.tab_mut(browser, tab).filter(|page| page.socket == Some(id))
+                let Some(page) = self.tab_mut(browser, tab).filter(|page| page.socket == Some(id))
                 else {
                     return;
                 };
@@ -369,7 +367,9 @@ impl World {
         };
         match end {
             End::Tab { browser, tab } => {
-                let Some(user) = self.browsers.get(browser).map(|shared| shared.user) else { return };
+                let Some(user) = self.browsers.get(browser).map(|shared| shared.user) else {
+                    return;
+                };
                 let Some(page) = self.tab_mut(browser, tab) else { return };
                 let line = page.widget.take(&frame);
                 self.keep(browser, tab);

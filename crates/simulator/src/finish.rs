@@ -12,6 +12,8 @@ use crate::{
 const SECOND_US: u64 = 1_000_000;
 /// How late a timer may be: what a takeover may take, and what the clocks of two owners may differ.
 const LATE_US: u64 = 7 * SECOND_US;
+/// How far back a replay goes, in events.
+const REPLAY_EVENTS: u64 = 300;
 /// Long enough for all that can still be under way: three attempts, and a queue full of them.
 const CALM_US: u64 = 1_200 * SECOND_US;
 
@@ -72,7 +74,8 @@ impl World {
     }
 
     fn pages(&self) -> Vec<(usize, usize)> {
-        let tabs = self.browsers.iter().enumerate().map(|(number, browser)| (number, &browser.tabs));
+        let tabs =
+            self.browsers.iter().enumerate().map(|(number, browser)| (number, &browser.tabs));
         tabs.flat_map(|(number, tabs)| (0..tabs.len()).map(move |tab| (number, tab))).collect()
     }
 
@@ -119,9 +122,11 @@ impl World {
 
     fn check_session(&mut self, session: SessionId) {
         let Some(story) = self.ledger.stories.get(&session) else { return };
-        let open = story.turns.fates.iter().find(|(_, fate)| {
-            matches!(fate, TurnFate::Waiting | TurnFate::Open)
-        });
+        let open = story
+            .turns
+            .fates
+            .iter()
+            .find(|(_, fate)| matches!(fate, TurnFate::Waiting | TurnFate::Open));
         let message = match open {
             Some((turn, fate)) => Some(format!("{session}: message {turn} is still {fate:?}")),
             None if story.state().turn.is_some() => Some(format!("{session}: a turn is open")),
@@ -210,7 +215,11 @@ impl World {
             }
             let answer = format!(" to {n}/");
             let above = page.widget.lines.iter().take(place).find(|line| match &line.what {
-                What::Bot(text) => text.contains(&answer) && text.starts_with("reply ") && story.visible.iter().any(|(_, shown)| shown.as_ref() == Some(text)),
+                What::Bot(text) => {
+                    text.contains(&answer)
+                        && text.starts_with("reply ")
+                        && story.visible.iter().any(|(_, shown)| shown.as_ref() == Some(text))
+                }
                 _ => false,
             });
             if let Some(above) = above {
@@ -259,7 +268,9 @@ impl World {
 /// What a visitor is to see of a session in the end: at most what one replay brings.
 fn visible(story: &Story) -> Vec<(EventNumber, Option<String>)> {
     let surplus = story.visible.len().saturating_sub(crate::actor::REPLAY_MAX);
-    story.visible.iter().skip(surplus).cloned().collect()
+    let from = EventNumber((story.events.len() as u64).saturating_sub(REPLAY_EVENTS));
+    let latest = story.visible.iter().skip(surplus);
+    latest.filter(|(n, _)| *n > from).cloned().collect()
 }
 
 /// Where an event stands among the lines.

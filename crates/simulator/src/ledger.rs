@@ -112,9 +112,9 @@ impl Ledger {
         let before = stamps.range(..n).next_back().filter(|(_, before)| **before >= time);
         let after = stamps.range(n.next()..).next().filter(|(_, after)| **after <= time);
         match before.or(after) {
-            Some((other, at)) => Err(format!(
-                "event {n} of {session} is shown at {time}, event {other} at {at}"
-            )),
+            Some((other, at)) => {
+                Err(format!("event {n} of {session} is shown at {time}, event {other} at {at}"))
+            }
             None if time % 2 != 0 => Err(format!("event {n} has the odd stamp {time}")),
             None => Ok(()),
         }
@@ -162,10 +162,12 @@ impl Ledger {
         match append.entity {
             Entity::Directory(user) => self.directory_stored(user, append, sequence),
             Entity::Session(session) => {
-                let record = decode_commit(&append.record)
-                    .map_err(|error| violation("I3", format!("a record cannot be read: {error}")))?;
+                let record = decode_commit(&append.record).map_err(|error| {
+                    violation("I3", format!("a record cannot be read: {error}"))
+                })?;
                 ensure(record.session == session, "I3", || "a record of another session".into())?;
-                let story = self.stories.entry(session).or_insert_with(|| Story::new(session, &record));
+                let story =
+                    self.stories.entry(session).or_insert_with(|| Story::new(session, &record));
                 let line = story.record(&record, append, sequence, now, rules, results)?;
                 for (mid, n) in story.fresh.drain(..) {
                     let before = self.mids.insert(mid, (session, n));
@@ -197,7 +199,9 @@ impl Ledger {
             format!("directory of {user} has {} entries", entries.len())
         })?;
         let forgotten = before.entries.iter().filter(|old| {
-            entries.iter().all(|entry| (&entry.claimed, entry.session) != (&old.claimed, old.session))
+            entries
+                .iter()
+                .all(|entry| (&entry.claimed, entry.session) != (&old.claimed, old.session))
         });
         let forgotten: Vec<_> = forgotten.cloned().collect();
         let may_forget = usize::from(before.entries.len() == DIRECTORY_ENTRIES_MAX);

@@ -26,7 +26,7 @@ mod world;
 
 use std::fmt;
 
-use stentor_types::{AppId, InvalidId};
+use stentor_types::AppId;
 
 pub use self::world::Violation;
 use self::world::World;
@@ -102,38 +102,41 @@ impl fmt::Display for Failure {
 /// # Errors
 /// Something did not hold.
 pub fn run(seed: u64, options: Options) -> Result<Summary, Box<Failure>> {
-    let failure = |world: &World, violation| {
-        let trace = world.trace();
-        Box::new(Failure { seed, step: world.steps, violation, trace })
-    };
-    let mut world = match app() {
-        Ok(app) => World::new(app, seed, options.verbose),
-        Err(error) => {
-            let violation = Violation { invariant: "I17", message: error.to_string() };
-            return Err(Box::new(Failure { seed, step: 0, violation, trace: Vec::new() }));
-        }
-    };
+    let app = AppId::try_new("demo").map_err(|error| {
+        let violation = Violation { invariant: "I17", message: error.to_string() };
+        Box::new(Failure { seed, step: 0, violation, trace: Vec::new() })
+    })?;
+    let mut world = World::new(app.clone(), seed, options.verbose, options.verbose);
+    if schedule(&mut world, options.steps).is_none() {
+        return Ok(world.summary());
+    }
+    // Once more, and this time somebody wants to know what happened.
+    if !options.verbose {
+        world = World::new(app, seed, true, false);
+        schedule(&mut world, options.steps);
+    }
+    let message = "a schedule that failed does not fail again".to_owned();
+    let violation = world.violation.take().unwrap_or(Violation { invariant: "I21", message });
+    Err(Box::new(Failure { seed, step: world.steps, violation, trace: world.trace() }))
+}
+
+/// The whole schedule; stops where something does not hold.
+fn schedule(world: &mut World, steps: u64) -> Option<&Violation> {
     world.begin();
     // At least one crash, wherever it may fall.
-    let crash = world.rng.below(options.steps);
-    for step in 0..options.steps {
+    let crash = world.rng.below(steps);
+    for step in 0..steps {
         world.step(step == crash);
         if world.violation.is_some() {
-            break;
+            return world.violation.as_ref();
         }
     }
     let ends: [fn(&mut World); 3] = [World::heal, World::check_calm, World::empty];
     for end in ends {
-        if world.violation.is_none() {
-            end(&mut world);
+        end(world);
+        if world.violation.is_some() {
+            break;
         }
     }
-    match world.violation.take() {
-        Some(violation) => Err(failure(&world, violation)),
-        None => Ok(world.summary()),
-    }
-}
-
-fn app() -> Result<AppId, InvalidId> {
-    AppId::try_new("demo")
+    world.violation.as_ref()
 }

@@ -9,9 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use stentor_postoffice::{Effect, Rules};
-use stentor_types::{
-    AppId, BotResult, ControlChange, EffectId, EventNumber, SessionId, Timestamp,
-};
+use stentor_types::{AppId, BotResult, ControlChange, EffectId, EventNumber, SessionId, Timestamp};
 
 use crate::{
     browser::{Agent, Browser, Message},
@@ -140,7 +138,8 @@ pub(crate) struct World {
     heap: BinaryHeap<Reverse<Entry>>,
     queued: u64,
     pub(crate) steps: u64,
-    trace: VecDeque<String>,
+    /// Where notes go; nowhere while it is not known that anybody will read them.
+    trace: Option<VecDeque<String>>,
     verbose: bool,
     pub(crate) violation: Option<Violation>,
 }
@@ -154,7 +153,7 @@ struct Entry {
 // === impl World ===
 
 impl World {
-    pub(crate) fn new(app: AppId, seed: u64, verbose: bool) -> Self {
+    pub(crate) fn new(app: AppId, seed: u64, told: bool, verbose: bool) -> Self {
         let mut rng = Rng::new(seed);
         let mut rules = Rules::default();
         rules.visitor_grace = std::time::Duration::from_secs(rng.between(30, 600));
@@ -194,7 +193,7 @@ impl World {
             heap: BinaryHeap::new(),
             queued: 0,
             steps: 0,
-            trace: VecDeque::new(),
+            trace: told.then(VecDeque::new),
             verbose,
             violation: None,
         }
@@ -237,15 +236,17 @@ impl World {
 
     /// Remembers what happens, for whoever has to understand a violation.
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        let Some(trace) = &mut self.trace else { return };
         let seconds = self.now.since(BEGIN);
         let line = format!("{:>5} {:>10.3} s  {}", self.steps, seconds.as_secs_f64(), line());
         if self.verbose {
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
+            let _ =
+                std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
         }
-        if self.trace.len() >= TRACE_MAX {
-            self.trace.pop_front();
+        if trace.len() >= TRACE_MAX {
+            trace.pop_front();
         }
-        self.trace.push_back(line);
+        trace.push_back(line);
     }
 
     /// The first violation is the one that counts.
@@ -273,7 +274,7 @@ impl World {
     }
 
     pub(crate) fn trace(&self) -> Vec<String> {
-        self.trace.iter().cloned().collect()
+        self.trace.iter().flatten().cloned().collect()
     }
 }
 

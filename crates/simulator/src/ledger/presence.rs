@@ -69,7 +69,8 @@ impl Presence {
             }
             EventKind::Left { user, .. } => {
                 let person = self.people.remove(user);
-                let may = person.and_then(|person| person.leaves).is_some_and(|leaves| leaves <= at);
+                let may =
+                    person.and_then(|person| person.leaves).is_some_and(|leaves| leaves <= at);
                 ensure(may, "I22", || format!("{id}: event {n}: {person:?} leaves at {at}"))?;
                 let holds = matches!(
                     &state.control,

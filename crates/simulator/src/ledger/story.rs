@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use stentor_postoffice::{Effect, QUEUE_BYTES_MAX, QUEUE_MAX, Rules, Session, State};
 use stentor_types::{
-    Audience, Control, ControlEpoch, Event, EventKind, EventNumber, Mid, Sequence, SessionId, Stamp,
-    Timestamp,
+    Audience, Control, ControlEpoch, Event, EventKind, EventNumber, Mid, Sequence, SessionId,
+    Stamp, Timestamp,
 };
 use stentor_wire::{CommitRecord, decode_snapshot, encode_event};
 
@@ -94,7 +94,10 @@ impl Story {
             ensure(encode_event(event) == bytes, "I3", || format!("{id}: {} differs", event.n))?;
             let even = event.stamp.0 % 2 == 0 && event.stamp.0 >= self.last_stamp.0 + 2;
             ensure(even, "P3", || {
-                format!("{id}: event {} is stamped {}, {} before", event.n, event.stamp, self.last_stamp)
+                format!(
+                    "{id}: event {} is stamped {}, {} before",
+                    event.n, event.stamp, self.last_stamp
+                )
             })?;
             self.last_stamp = event.stamp;
             ensure(!contains(bytes, CANARY.as_bytes()), "I18", || {
@@ -115,12 +118,20 @@ impl Story {
     fn check_state(&self, record: &CommitRecord, append: &Append) -> Result<(), Violation> {
         let (id, state) = (self.session.id(), self.session.state());
         ensure(record.commit.next_deadline == state.next_deadline(), "I22", || {
-            format!("{id}: wakes at {:?}, due is {:?}", record.commit.next_deadline, state.next_deadline())
+            format!(
+                "{id}: wakes at {:?}, due is {:?}",
+                record.commit.next_deadline,
+                state.next_deadline()
+            )
         })?;
-        ensure(append.attached == !state.endpoints.is_empty(), "I10", || format!("{id}: attached"))?;
-        ensure(state.control == self.control && state.control_epoch == self.control_epoch, "I20", || {
-            format!("{id}: control {:?}", state.control)
+        ensure(append.attached == !state.endpoints.is_empty(), "I10", || {
+            format!("{id}: attached")
         })?;
+        ensure(
+            state.control == self.control && state.control_epoch == self.control_epoch,
+            "I20",
+            || format!("{id}: control {:?}", state.control),
+        )?;
         if let Some(snapshot) = &record.snapshot {
             let decoded = decode_snapshot(snapshot);
             ensure(decoded.as_ref().is_ok_and(|decoded| decoded == state), "I10", || {
@@ -179,9 +190,10 @@ impl Story {
             }
             EventKind::ControlChanged { control, epoch } => {
                 let same_kind = (self.control == Control::Bot) == (*control == Control::Bot);
-                let next =
-                    if same_kind { self.control_epoch } else { self.control_epoch.next() };
-                ensure(*epoch == next, "I20", || format!("{id}: control epoch {epoch} after {}", self.control_epoch))?;
+                let next = if same_kind { self.control_epoch } else { self.control_epoch.next() };
+                ensure(*epoch == next, "I20", || {
+                    format!("{id}: control epoch {epoch} after {}", self.control_epoch)
+                })?;
                 if !same_kind && *control != Control::Bot {
                     self.turns.handed_to_people(id)?;
                 }
@@ -244,7 +256,9 @@ fn word(event: &Event) -> String {
         EventKind::Left { .. } => format!("{n} left"),
         EventKind::Clock { segment, .. } => format!("{n} clock {}", segment.offset_ms),
         EventKind::Said(said) => format!("{n} said {:?}", said.text.as_deref().unwrap_or("…")),
-        EventKind::TurnStarted { turn, attempt, .. } => format!("{n} turn {turn}/{attempt} started"),
+        EventKind::TurnStarted { turn, attempt, .. } => {
+            format!("{n} turn {turn}/{attempt} started")
+        }
         EventKind::TurnFailed { turn, attempt, reason, .. } => {
             format!("{n} turn {turn}/{attempt} failed: {reason:?}")
         }
@@ -254,7 +268,9 @@ fn word(event: &Event) -> String {
         EventKind::Notice { .. } => format!("{n} notice"),
         EventKind::ControlChanged { control, epoch } => match control {
             Control::Bot => format!("{n} control of the bot, epoch {epoch}"),
-            Control::Agents(agents) => format!("{n} control of {} people, epoch {epoch}", agents.len()),
+            Control::Agents(agents) => {
+                format!("{n} control of {} people, epoch {epoch}", agents.len())
+            }
         },
         EventKind::Rejected { .. } => format!("{n} rejected"),
         EventKind::Unknown => format!("{n} unknown"),

@@ -192,7 +192,10 @@ impl Turns {
         match self.open {
             Some(open) => {
                 ensure(open.turn == turn && open.until.is_some(), "I13", || {
-                    format!("{id}: {turn}/{attempt} begins while {}/{} is open", open.turn, open.attempt)
+                    format!(
+                        "{id}: {turn}/{attempt} begins while {}/{} is open",
+                        open.turn, open.attempt
+                    )
                 })?;
                 ensure(open.attempt + 1 == attempt && attempt <= ATTEMPTS, "I13", || {
                     format!("{id}: attempt {attempt} after {}", open.attempt)
@@ -242,7 +245,10 @@ impl Turns {
     ) -> Result<(), Violation> {
         let came = gave(results, ids, open.turn, open.attempt, result);
         ensure(came, "I13", || {
-            format!("{}: {}/{} ends as {result:?}, which it never was", ids.0, open.turn, open.attempt)
+            format!(
+                "{}: {}/{} ends as {result:?}, which it never was",
+                ids.0, open.turn, open.attempt
+            )
         })
     }
 
@@ -264,7 +270,9 @@ impl Turns {
         let queue: Vec<_> = state.queue.iter().map(|request| request.n).collect();
         ensure(queue == waiting, "I10", || format!("{id}: {queue:?} wait, not {waiting:?}"))?;
         let idle = self.open.is_none() && state.control == Control::Bot;
-        ensure(!idle || waiting.is_empty(), "I13", || format!("{id}: {waiting:?} wait for nothing"))?;
+        ensure(!idle || waiting.is_empty(), "I13", || {
+            format!("{id}: {waiting:?} wait for nothing")
+        })?;
         let (open, turn) = (self.open.map(|open| open.turn), state.turn.as_ref());
         ensure(open == turn.map(|turn| turn.request.n), "I13", || {
             format!("{id}: {open:?} is open, the state has {turn:?}")
