@@ -27,6 +27,7 @@ const BATCH_MAX: usize = 400;
 /// One life of an owner.
 #[derive(Debug)]
 pub(crate) struct Owner {
+    #[expect(dead_code, reason = "told when a schedule is printed")]
     pub(crate) life: u64,
     pub(crate) ready: Timestamp,
     /// How wrong its clock is, in microseconds; never so much that it would not be ready.

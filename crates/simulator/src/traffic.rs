@@ -45,9 +45,9 @@ pub(crate) enum ItemAnswer {
     NoSession,
     Committed(EventNumber),
     Duplicate(Option<EventNumber>),
-    Rejected(RejectCode),
+    Rejected(#[expect(dead_code, reason = "told when a schedule is printed")] RejectCode),
     AttachFirst,
-    Gap(u64),
+    Gap(#[expect(dead_code, reason = "told when a schedule is printed")] u64),
     Nothing,
     TryAgain,
 }
