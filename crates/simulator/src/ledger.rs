@@ -155,7 +155,6 @@ impl Ledger {
         &mut self,
         append: &Append,
         sequence: Sequence,
-        now: Timestamp,
         rules: &Rules,
         results: &Results,
     ) -> Result<String, Violation> {
@@ -168,7 +167,7 @@ impl Ledger {
                 ensure(record.session == session, "I3", || "a record of another session".into())?;
                 let story =
                     self.stories.entry(session).or_insert_with(|| Story::new(session, &record));
-                let line = story.record(&record, append, sequence, now, rules, results)?;
+                let line = story.record(&record, append, sequence, rules, results)?;
                 for (mid, n) in story.fresh.drain(..) {
                     let before = self.mids.insert(mid, (session, n));
                     ensure(before.is_none(), "I5", || {

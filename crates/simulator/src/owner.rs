@@ -211,9 +211,8 @@ impl World {
     fn append(&mut self, append: &Append) -> crate::log::Appended {
         let appended = self.log.append(append);
         if let crate::log::Appended::Stored(sequence) = appended {
-            let now = self.now;
             let rules = self.rules.clone();
-            match self.ledger.stored(append, sequence, now, &rules, &self.results) {
+            match self.ledger.stored(append, sequence, &rules, &self.results) {
                 Ok(line) => self.note(|| line),
                 Err(violation) => self.violate(violation.invariant, violation.message),
             }

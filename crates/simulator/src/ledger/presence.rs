@@ -30,7 +30,6 @@ impl Presence {
         event: &Event,
         at: Timestamp,
         rules: &Rules,
-        state: &State,
         id: SessionId,
     ) -> Result<(), Violation> {
         let n = event.n;
@@ -72,12 +71,6 @@ impl Presence {
                 let may =
                     person.and_then(|person| person.leaves).is_some_and(|leaves| leaves <= at);
                 ensure(may, "I22", || format!("{id}: event {n}: {person:?} leaves at {at}"))?;
-                let holds = matches!(
-                    &state.control,
-                    stentor_types::Control::Agents(agents) if agents.contains(user)
-                );
-                // Folded before: whoever leaves has given control back in the same record.
-                let _ = holds;
                 Ok(())
             }
             _ => Ok(()),

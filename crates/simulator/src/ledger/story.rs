@@ -76,7 +76,6 @@ impl Story {
         record: &CommitRecord,
         append: &Append,
         sequence: Sequence,
-        now: Timestamp,
         rules: &Rules,
         results: &Results,
     ) -> Result<String, Violation> {
@@ -111,7 +110,6 @@ impl Story {
         self.head = Some(sequence);
         self.check_state(record, append)?;
         self.turns.check_bounds(self.session.state(), id)?;
-        let _ = now;
         Ok(format!("durable: {sequence} {id} {}", words.join(", ")))
     }
 
@@ -124,9 +122,7 @@ impl Story {
                 state.next_deadline()
             )
         })?;
-        ensure(append.attached == !state.endpoints.is_empty(), "I10", || {
-            format!("{id}: attached")
-        })?;
+        ensure(append.attached != state.endpoints.is_empty(), "I10", || format!("{id}: attached"))?;
         ensure(
             state.control == self.control && state.control_epoch == self.control_epoch,
             "I20",
@@ -204,7 +200,7 @@ impl Story {
             | EventKind::TurnFailed { .. }
             | EventKind::TurnEnded { .. }
             | EventKind::Draft { .. } => self.on_turn(event, at, rules, results),
-            _ => self.presence.happened(event, at, rules, self.session.state(), id),
+            _ => self.presence.happened(event, at, rules, id),
         }
     }
 
@@ -231,9 +227,7 @@ impl Story {
         let id = self.session.id();
         ensure(before.is_none_or(|before| mid.counter > before), "I6", || {
             format!("{id}: message {} of a connection after {before:?}", mid.counter)
-        })?;
-        // Between two sessions a connection's numbers may leap, within one they may not.
-        Ok(())
+        })
     }
 }
 
