@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::{
     asking::Answer,
     inbound::Inbound,
-    member::{Asked, GONE, Member, STALE},
+    member::{Asked, FUTILE_MAX, GONE, Member, STALE},
     shown::Shown,
 };
 use crate::{
@@ -41,7 +41,7 @@ impl<B: Ingress> Member<B> {
             }
             Asked::Says => {
                 for kind in kinds {
-                    if !self.say_answered(kind, frames) {
+                    if !self.say_answered(kind, frames)? {
                         break;
                     }
                 }
@@ -126,7 +126,6 @@ impl<B: Ingress> Member<B> {
         if let Some(other) = other {
             self.queue.push_first(Inbound::Leave { session: other.session, at: shared::now() });
         }
-        self.futile = 0;
         self.shown = match same {
             Some(mut same) if !aloud => {
                 same.attached_again(&reply);
@@ -142,19 +141,25 @@ impl<B: Ingress> Member<B> {
     }
 
     /// What became of the first message in the queue. False: it stays there.
-    fn say_answered(&mut self, kind: Option<input_reply::Kind>, frames: &mut Frames) -> bool {
+    fn say_answered(
+        &mut self,
+        kind: Option<input_reply::Kind>,
+        frames: &mut Frames,
+    ) -> Result<bool, Closing> {
         use input_reply::Kind;
         match kind {
             Some(Kind::Committed(_) | Kind::Duplicate(_)) => {}
             Some(Kind::AttachFirst(_) | Kind::Gap(_)) => {
                 self.forgotten = true;
-                return false;
+                self.futile = self.futile.saturating_add(1);
+                return if self.futile < FUTILE_MAX { Ok(false) } else { Err(STALE) };
             }
-            Some(Kind::TryAgainMs(_)) => return false,
+            Some(Kind::TryAgainMs(_)) => return Ok(false),
             _ => self.refuse(Refusal::Message, frames),
         }
+        self.futile = 0;
         self.taken = self.taken.saturating_add(1);
         self.queue.pop();
-        true
+        Ok(true)
     }
 }

@@ -33,6 +33,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(8);
 /// After this long the widget is told that nothing works.
 pub(super) const LATE_AFTER: Duration = Duration::from_secs(30);
 
+/// After this long what a socket left behind is given up. Longer than any failover.
+const HOPELESS_AFTER: Duration = Duration::from_secs(300);
+
 type Attempt = Pin<Box<dyn Future<Output = Result<Bytes, BusError>> + Send>>;
 
 /// A request on its way.
@@ -88,6 +91,11 @@ impl<B: Ingress> Asking<B> {
     /// Whether it takes so long that the widget should say so.
     pub(super) fn is_late(&self) -> bool {
         self.since.elapsed() >= LATE_AFTER
+    }
+
+    /// Whether it takes so long that, with nobody waiting, it is not worth going on.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.since.elapsed() >= HOPELESS_AFTER
     }
 
     pub(super) fn poll(&mut self, context: &mut Context<'_>, metrics: &Metrics) -> Poll<Answer> {

@@ -27,6 +27,12 @@ use crate::{
     shared::{self, Shared},
 };
 
+/// The code makes clients come back later.
+const CROWDED: Closing = Closing {
+    code: CloseCode::Again,
+    text: "too many connections of this user; come back later",
+    reason: CloseReason::Refused,
+};
 /// Frames that make no sense before the connection is closed.
 const NONSENSE_MAX: u8 = 32;
 /// What an agent's widget shows.
@@ -69,6 +75,8 @@ enum Life<B> {
     Member(Member<B>),
     /// It may not be here; it is told so, and not served.
     Refused(&'static str),
+    /// Its user has too many connections already; it may come back.
+    Crowded,
 }
 
 // === impl Connection ===
@@ -105,7 +113,7 @@ impl<B: Ingress> Connection<B> {
         let max = self.shared.app(&app).map_or(0, |app| app.limits.connections_per_user);
         if !self.shared.limiter.enter(identity.visitor.user, max) {
             self.shared.metrics.refused(Refusal::UserConnections);
-            return Life::Refused("You have too many of these windows open.");
+            return Life::Crowded;
         }
         Life::Member(Member::new(Arc::clone(&self.shared), self.number, app, identity, bare_after))
     }
@@ -150,7 +158,7 @@ impl<B: Ingress> Connection<B> {
                 member.refuse(Refusal::TooLong, frames);
                 Ok(())
             }
-            Life::Stranger(_) | Life::Refused(_) => self.nonsense(),
+            Life::Stranger(_) | Life::Refused(_) | Life::Crowded => self.nonsense(),
         }
     }
 
@@ -192,7 +200,7 @@ impl<B: Ingress> Handler for Connection<B> {
         if std::mem::replace(&mut self.spoke, true) && self.is_too_fast() {
             match &mut self.life {
                 Life::Member(member) => member.refuse(Refusal::TooFast, frames),
-                Life::Stranger(_) | Life::Refused(_) => {
+                Life::Stranger(_) | Life::Refused(_) | Life::Crowded => {
                     self.shared.metrics.refused(Refusal::TooFast);
                 }
             }
@@ -222,44 +230,45 @@ impl<B: Ingress> Handler for Connection<B> {
     fn takes_messages(&self) -> bool {
         match &self.life {
             Life::Member(member) => member.takes_messages(),
-            Life::Stranger(_) | Life::Refused(_) => true,
+            Life::Stranger(_) | Life::Refused(_) | Life::Crowded => true,
         }
     }
 
     fn poll_work(&mut self, context: &mut Context<'_>, frames: &mut Frames) -> Poll<Closing> {
-        if !std::mem::replace(&mut self.greeted, true) {
-            frames.push(match self.life {
-                Life::Refused(why) => refusal(why),
-                // A widget whose `user joined` was lost sends nothing until it sees this.
-                Life::Stranger(_) | Life::Member(_) => {
-                    outgoing::connection_update(true, None, shared::now_ms())
-                }
-            });
+        let greeted = std::mem::replace(&mut self.greeted, true);
+        match &mut self.life {
+            Life::Crowded => return Poll::Ready(CROWDED),
+            Life::Refused(why) if !greeted => frames.push(refusal(why)),
+            // A widget whose `user joined` was lost sends nothing until it sees this.
+            Life::Stranger(_) | Life::Member(_) if !greeted => {
+                frames.push(outgoing::connection_update(true, None, shared::now_ms()));
+            }
+            _ => {}
         }
         match &mut self.life {
             Life::Member(member) => member.poll_work(context, frames),
-            Life::Stranger(_) | Life::Refused(_) => Poll::Pending,
+            Life::Stranger(_) | Life::Refused(_) | Life::Crowded => Poll::Pending,
         }
     }
 
     fn takes_deliveries(&self) -> bool {
         match &self.life {
             Life::Member(member) => member.takes_deliveries(),
-            Life::Stranger(_) | Life::Refused(_) => true,
+            Life::Stranger(_) | Life::Refused(_) | Life::Crowded => true,
         }
     }
 
     fn deliver(&mut self, batch: Arc<Batch>, frames: &mut Frames) -> Result<(), Closing> {
         match &mut self.life {
             Life::Member(member) => member.deliver(batch, frames),
-            Life::Stranger(_) | Life::Refused(_) => Ok(()),
+            Life::Stranger(_) | Life::Refused(_) | Life::Crowded => Ok(()),
         }
     }
 
     fn refill(&mut self, frames: &mut Frames) -> Result<(), Closing> {
         match &mut self.life {
             Life::Member(member) => member.refill(frames),
-            Life::Stranger(_) | Life::Refused(_) => Ok(()),
+            Life::Stranger(_) | Life::Refused(_) | Life::Crowded => Ok(()),
         }
     }
 
@@ -267,7 +276,7 @@ impl<B: Ingress> Handler for Connection<B> {
         self.address = None;
         match &mut self.life {
             Life::Member(member) => member.poll_finish(context),
-            Life::Stranger(_) | Life::Refused(_) => Poll::Ready(()),
+            Life::Stranger(_) | Life::Refused(_) | Life::Crowded => Poll::Ready(()),
         }
     }
 

@@ -59,7 +59,7 @@ pub(crate) struct Member<B> {
     pub(super) queue: Queue,
     pub(super) asking: Option<Box<(Asking<B>, Asked)>>,
     pub(super) fetching: Option<Box<Asking<B>>>,
-    /// Fetches in a row that brought nothing.
+    /// Fetches and attachments in a row that brought nothing.
     pub(super) futile: u8,
     pub(super) bare: Option<Pin<Box<Sleep>>>,
     pub(super) refused_at: Option<Instant>,
@@ -255,7 +255,7 @@ impl<B: Ingress> Member<B> {
                 continue;
             }
             if let Some(asking) = &self.asking {
-                return if asking.0.is_late() { Poll::Ready(()) } else { Poll::Pending };
+                return if asking.0.is_hopeless() { Poll::Ready(()) } else { Poll::Pending };
             }
             if !self.queue.is_empty() {
                 continue;
@@ -282,6 +282,9 @@ impl<B: Ingress> Member<B> {
             && self.claimed.as_deref() == Some(&*greeting.claimed)
     }
 }
+
+/// Fetches and attachments in a row that brought nothing before the connection is given up.
+pub(super) const FUTILE_MAX: u8 = 3;
 
 /// The app was taken away while the socket was open.
 pub(super) const GONE: Closing = Closing {

@@ -14,7 +14,7 @@ use super::{
     asking::{Answer, Asking},
     batch::Batch,
     inbound::{Greeting, Inbound},
-    member::{Asked, Member, STALE},
+    member::{Asked, FUTILE_MAX, Member, STALE},
     shown::Missing,
 };
 use crate::{
@@ -26,8 +26,6 @@ use crate::{
 const SAYS_MAX: usize = 64;
 /// Their bytes.
 const SAYS_BYTES_MAX: usize = 256 * 1024;
-/// Fetches in a row that brought nothing before the connection is given up.
-const FETCHES_MAX: u8 = 3;
 
 impl<B: Ingress> Member<B> {
     /// Asks for what comes first in the queue.
@@ -169,7 +167,7 @@ impl<B: Ingress> Member<B> {
         let helps = batch.events.first().is_some_and(|first| first.n <= shown.last.next())
             && batch.events.last().is_some_and(|last| last.n > shown.last);
         self.futile = if helps { 0 } else { self.futile.saturating_add(1) };
-        if self.futile >= FETCHES_MAX {
+        if self.futile >= FUTILE_MAX {
             return Err(STALE);
         }
         shown.put_first(batch);

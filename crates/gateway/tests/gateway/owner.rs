@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(crate) typing: bool,
     pub(crate) segments: Vec<pb::Clock>,
     pub(crate) troubles: VecDeque<Trouble>,
+    /// Messages are always answered with "attach first".
+    pub(crate) forgets: bool,
     /// What was asked, in order, in a few words.
     pub(crate) asked: Vec<String>,
     pub(crate) says: Vec<pb::SayInput>,
@@ -204,6 +206,7 @@ impl State {
                     typing: self.typing,
                 })
             }
+            connection_input::Kind::Say(_) if self.forgets => input_reply::Kind::AttachFirst(true),
             connection_input::Kind::Say(say) => {
                 self.asked.push(format!("say {}", say.counter));
                 if say.counter <= self.taken {

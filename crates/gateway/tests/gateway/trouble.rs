@@ -93,3 +93,12 @@ async fn a_message_that_the_session_refuses_is_answered_in_the_bots_voice() {
     rig.owner.until(|state| state.says.len() == 1).await;
     assert_eq!(rig.owner.with(|state| state.says[0].counter), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_forgets_the_connection_for_ever_ends_in_a_new_one() {
+    let rig = Rig::new().await;
+    let mut client = joined(&rig).await;
+    rig.owner.with(|state| state.forgets = true);
+    client.say("s-1", "1").await;
+    assert_eq!(u16::from(client.closed().await.unwrap().code), 1012);
+}
