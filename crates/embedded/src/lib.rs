@@ -7,11 +7,13 @@
 //! Why this database: `docs/adr/001-embedded-database.md`.
 
 mod folder;
+mod journal;
 mod keys;
 mod log;
 mod open;
 mod read;
 mod store;
+mod tables;
 mod values;
 mod verify;
 mod watermark;

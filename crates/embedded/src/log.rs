@@ -3,12 +3,7 @@
 use stentor_cluster::{Append, Appended, Entity, Head, Log, LogError, Record, TrimReport};
 use stentor_types::{Incarnation, Partition, Sequence};
 
-use crate::{
-    keys,
-    open::Embedded,
-    read::ReadError,
-    writer::{Change, Table},
-};
+use crate::{keys, open::Embedded, read::ReadError, writer::Change};
 
 /// Records removed with one write.
 const TRIM_MAX: usize = 1_000;
@@ -20,7 +15,7 @@ impl Log for Embedded {
 
     async fn head(&self, entity: &Entity) -> Result<Option<Head>, LogError> {
         let key = keys::entity(entity);
-        self.blocking(move |this| this.read_head(&key))
+        self.blocking(move |this| this.tables.read_head(&key))
             .await
             .map_err(|error| error.of(self, entity))
     }
@@ -32,13 +27,13 @@ impl Log for Embedded {
         bytes_max: usize,
     ) -> Result<Vec<Record>, LogError> {
         let key = keys::entity(entity);
-        let read = self.blocking(move |this| this.read_from(&key, from, bytes_max)).await;
+        let read = self.blocking(move |this| this.tables.read_from(&key, from, bytes_max)).await;
         read.map_err(|error| error.of(self, entity))
     }
 
     async fn read_tail(&self, entity: &Entity, events_min: u64) -> Result<Vec<Record>, LogError> {
         let key = keys::entity(entity);
-        let read = self.blocking(move |this| this.read_back(&key, events_min)).await;
+        let read = self.blocking(move |this| this.tables.read_back(&key, events_min)).await;
         read.map_err(|error| error.of(self, entity))
     }
 
@@ -48,8 +43,11 @@ impl Log for Embedded {
         after: Option<Entity>,
         limit: usize,
     ) -> Result<Vec<(Entity, Head)>, LogError> {
-        let read =
-            self.blocking(move |this| this.read_heads(partition, after.as_ref(), limit)).await;
+        let read = self
+            .blocking(move |this| {
+                this.tables.read_heads(partition, after.as_ref(), limit, &this.damaged)
+            })
+            .await;
         read.map_err(|error| match error {
             ReadError::Later(cause) => LogError::Unavailable(cause),
             ReadError::Damage(_, what) => LogError::Unavailable(what.into()),
@@ -65,7 +63,7 @@ impl Log for Embedded {
         let key = keys::entity(entity);
         let head = self.head(entity).await?;
         let keep_from = match head {
-            _ if whole => before,
+            Some(_) if whole => before,
             Some(head) => before.min(head.snapshot.unwrap_or(Sequence(0))),
             None => return Ok(TrimReport::default()),
         };
@@ -80,16 +78,25 @@ impl Log for Embedded {
         });
         let found = listed.await.map_err(|error| error.of(self, entity))?;
         let records = found.len();
-        // Oldest first: a crash in between leaves a shorter chain, never one with a hole.
-        let mut changes: Vec<_> =
-            found.into_iter().map(|key| Change::Delete { table: Table::Records, key }).collect();
-        if head.is_some_and(|head| whole && head.sequence < before) {
-            changes.push(Change::Delete { table: Table::Heads, key });
+        if records == 0 && !whole {
+            return Ok(TrimReport::default());
         }
-        while !changes.is_empty() {
-            let rest = changes.split_off(changes.len().min(TRIM_MAX));
-            let written = self.writer.change(std::mem::replace(&mut changes, rest)).await;
+        // Oldest first: a crash in between leaves a shorter chain, never one with a hole.
+        let mut left = found;
+        loop {
+            let rest = left.split_off(left.len().min(TRIM_MAX));
+            let last = rest.is_empty();
+            let records = std::mem::replace(&mut left, rest);
+            let change = if whole {
+                Change::TrimWhole { entity: key.clone(), records, before, last }
+            } else {
+                Change::Trim { records }
+            };
+            let written = self.writer.change(vec![change]).await;
             written.map_err(|cause| LogError::Fatal(Box::new(cause)))?;
+            if last {
+                break;
+            }
         }
         Ok(TrimReport { records: u64::try_from(records).unwrap_or(u64::MAX) })
     }

@@ -7,22 +7,27 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use stentor_types::Incarnation;
 
-use crate::{folder, values, watermark, writer::Writer};
+use crate::{
+    folder::Folder,
+    journal::{self, Broken},
+    tables::Tables,
+    watermark::Mark,
+    writer::Writer,
+};
 
-/// Journal bytes before memory is written out to tables: bounds what is read again at the next start.
-const JOURNAL_BYTES: u64 = 128 << 20;
-/// Open files. The hard limit of a process is often 1,024.
-const FILES_MAX: usize = 256;
-
-/// How a data folder is opened.
+/// How a data folder is opened. All bytes count against the memory of the process, except the journal's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Bytes of tables kept in memory.
     pub cache_bytes: u64,
+    /// Bytes of each of the six tables that are gathered in memory before they are written out; while
+    /// the disk is slow there may be up to four times as many. Settled when a folder is made.
+    pub memory_bytes: u64,
+    /// Bytes of journals, above which memory is written out so that old ones can go: bounds what is read
+    /// again at the next start. At least [`Self::JOURNAL_BYTES_MIN`].
+    pub journal_bytes: u64,
 }
 
 /// A data folder cannot be opened. Each message says what to do.
@@ -59,18 +64,38 @@ pub enum OpenError {
         /// Which.
         folder: PathBuf,
     },
-    /// It has lost records that were acknowledged.
+    /// There is none.
+    #[error("{} is no data folder: name the one that the server was given with --data", folder.display())]
+    Missing {
+        /// Which.
+        folder: PathBuf,
+    },
+    /// A journal is damaged in the middle. Nothing was changed.
     #[error(
-        "the data folder {} ends at record {found}, but had come to {expected}: its journal is damaged. \
+        "the data folder {} is damaged: its journal {} cannot be read at byte {at}, and records follow that \
+         were acknowledged. Restore a backup; nothing was changed",
+        folder.display(), journal.display()
+    )]
+    JournalDamaged {
+        /// Which.
+        folder: PathBuf,
+        /// Its journal.
+        journal: PathBuf,
+        /// Up to where that is whole.
+        at: u64,
+    },
+    /// It has lost what was acknowledged.
+    #[error(
+        "the data folder {} ends at write {found}, but had come to {expected}: something was lost. \
          Restore a backup, or accept the loss by removing the file WATERMARK in it",
         folder.display()
     )]
     Shortened {
         /// Which.
         folder: PathBuf,
-        /// Where it ends.
+        /// How many writes it has seen.
         found: u64,
-        /// Where it had come to.
+        /// How many it had seen.
         expected: u64,
     },
     /// The database cannot make sense of it.
@@ -102,49 +127,50 @@ pub struct Embedded {
     pub(crate) incarnation: Incarnation,
 }
 
-/// The database's tables.
-#[derive(Clone)]
-pub(crate) struct Tables {
-    pub(crate) database: Database,
-    pub(crate) records: Keyspace,
-    pub(crate) heads: Keyspace,
-    pub(crate) events: Keyspace,
-    pub(crate) sessions: Keyspace,
-    pub(crate) directories: Keyspace,
-    pub(crate) meta: Keyspace,
-}
-
 /// Entities with a damaged record. Nothing may be written behind one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Damaged(Arc<Mutex<BTreeSet<Vec<u8>>>>);
 
 // === impl Options ===
 
+impl Options {
+    /// The database's own minimum.
+    pub const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20 }
+        Self { cache_bytes: 64 << 20, memory_bytes: 16 << 20, journal_bytes: 128 << 20 }
     }
 }
 
 // === impl Embedded ===
 
 impl Embedded {
-    /// Opens a data folder, making one if it is missing or empty.
+    /// Opens a data folder, making one if it is missing or empty. Blocks.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn open(folder: &Path, options: Options) -> Result<Self, OpenError> {
-        folder::prepare(folder)?;
-        let tables = Tables::open(folder, options)?;
-        let incarnation = tables.incarnation(folder)?;
-        let last = tables.last_sequence(folder)?;
-        let expected = watermark::read(folder);
-        if last < expected {
-            return Err(OpenError::Shortened { folder: folder.to_owned(), found: last, expected });
+        let folder = Folder::claim(folder)?;
+        let io = |source| OpenError::Io { folder: folder.path().to_owned(), source };
+        let mark = recover(&folder)?;
+        if mark.closed {
+            // From here on the journal is needed again.
+            Mark { closed: false, ..mark }.write(folder.path(), true).map_err(io)?;
+        }
+        let tables = Tables::open(&folder, options)?;
+        let incarnation = tables.incarnation()?;
+        let position = tables.position()?;
+        if position.batches < mark.batches {
+            let (found, expected) = (position.batches, mark.batches);
+            return Err(OpenError::Shortened { folder: folder.path().to_owned(), found, expected });
+        }
+        if folder.is_fresh() {
+            folder.finish().map_err(io)?;
         }
         let damaged = Damaged::default();
-        let writer = Writer::start(folder.to_owned(), tables.clone(), damaged.clone(), last)
-            .map_err(|source| OpenError::Io { folder: folder.to_owned(), source })?;
+        let writer = Writer::start(tables.clone(), damaged.clone(), position).map_err(io)?;
         Ok(Self { tables, writer: Arc::new(writer), damaged, incarnation })
     }
 }
@@ -158,98 +184,29 @@ impl std::fmt::Debug for Embedded {
     }
 }
 
-// === impl Tables ===
-
-impl Tables {
-    pub(crate) fn open(folder: &Path, options: Options) -> Result<Self, OpenError> {
-        let path = folder.join("db");
-        // The database asserts here and there on what it reads; damage must not look like a bug of ours.
-        let opened = std::panic::catch_unwind(|| Self::try_open(&path, options));
-        let wrap = |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Damaged {
-            folder: folder.to_owned(),
-            source,
-        };
-        match opened {
-            Ok(Ok(tables)) => Ok(tables),
-            Ok(Err(fjall::Error::Locked)) => Err(OpenError::InUse { folder: folder.to_owned() }),
-            Ok(Err(fjall::Error::Io(source))) => {
-                Err(OpenError::Io { folder: folder.to_owned(), source })
-            }
-            Ok(Err(other)) => Err(wrap(Box::new(other))),
-            Err(_) => Err(wrap("the database gave up while reading it".into())),
+/// Makes the journals of a folder readable; refuses one that has lost something in the middle.
+pub(crate) fn recover(folder: &Folder) -> Result<Mark, OpenError> {
+    if folder.is_fresh() {
+        return Ok(Mark::default());
+    }
+    let path = folder.path().to_owned();
+    let mark = Mark::read(&path);
+    match journal::recover(&path, &folder.database(), mark.closed) {
+        Ok(None) => Ok(mark),
+        Ok(Some(Broken { journal, at, .. })) => {
+            let journal = journal.strip_prefix(&path).map(Path::to_owned).unwrap_or(journal);
+            Err(OpenError::JournalDamaged { folder: path, journal, at })
         }
+        Err(source) => Err(OpenError::Io { folder: path, source }),
     }
-
-    fn try_open(path: &Path, options: Options) -> fjall::Result<Self> {
-        let database = Database::builder(path)
-            .cache_size(options.cache_bytes)
-            .max_journaling_size(JOURNAL_BYTES)
-            .max_cached_files(Some(FILES_MAX))
-            .open()?;
-        let table = |name: &str| database.keyspace(name, KeyspaceCreateOptions::default);
-        Ok(Self {
-            records: table("records")?,
-            heads: table("heads")?,
-            events: table("events")?,
-            sessions: table("sessions")?,
-            directories: table("directories")?,
-            meta: table("meta")?,
-            database,
-        })
-    }
-
-    /// The random id of this log, drawn when the folder was made.
-    fn incarnation(&self, folder: &Path) -> Result<Incarnation, OpenError> {
-        let key = b"incarnation";
-        if let Some(value) = self.meta(folder, key)? {
-            let id = value.as_ref().try_into().map(u128::from_be_bytes);
-            return id.map(Incarnation).map_err(|_| damaged_meta(folder, "incarnation"));
-        }
-        let mut id = [0; 16];
-        getrandom::fill(&mut id).map_err(|error| OpenError::Io {
-            folder: folder.to_owned(),
-            source: io::Error::other(error),
-        })?;
-        let mut batch = self.database.batch().durability(Some(PersistMode::SyncAll));
-        batch.insert(&self.meta, key.as_slice(), values::seal(key, &id));
-        batch.commit().map_err(|source| OpenError::Damaged {
-            folder: folder.to_owned(),
-            source: Box::new(source),
-        })?;
-        Ok(Incarnation(u128::from_be_bytes(id)))
-    }
-
-    /// The last sequence that was given.
-    pub(crate) fn last_sequence(&self, folder: &Path) -> Result<u64, OpenError> {
-        let Some(value) = self.meta(folder, LAST_SEQUENCE)? else { return Ok(0) };
-        let number = value.as_ref().try_into().map(u64::from_be_bytes);
-        number.map_err(|_| damaged_meta(folder, "sequence"))
-    }
-
-    fn meta(&self, folder: &Path, key: &[u8]) -> Result<Option<Bytes>, OpenError> {
-        let found = self.meta.get(key).map_err(|source| OpenError::Damaged {
-            folder: folder.to_owned(),
-            source: Box::new(source),
-        })?;
-        let Some(sealed) = found else { return Ok(None) };
-        let name = String::from_utf8_lossy(key).into_owned();
-        values::unseal(key, &sealed.into()).map(Some).map_err(|_| damaged_meta(folder, &name))
-    }
-}
-
-/// Where the last sequence is kept; written with every batch.
-pub(crate) const LAST_SEQUENCE: &[u8] = b"sequence";
-
-fn damaged_meta(folder: &Path, name: &str) -> OpenError {
-    let source = format!("the value {name} does not fit its checksum").into();
-    OpenError::Damaged { folder: folder.to_owned(), source }
 }
 
 // === impl Damaged ===
 
 impl Damaged {
-    pub(crate) fn mark(&self, entity: &[u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(entity.to_vec());
+    /// Says whether that is news.
+    pub(crate) fn mark(&self, entity: &[u8]) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(entity.to_vec())
     }
 
     pub(crate) fn has(&self, entity: &[u8]) -> bool {

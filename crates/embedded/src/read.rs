@@ -1,12 +1,16 @@
 //! Reading, off the runtime's threads: a read may have to wait for the disk.
 
+use std::ops::{Bound, RangeInclusive};
+
 use bytes::Bytes;
 use stentor_cluster::{Entity, Head, LogError, Record};
 use stentor_types::{Partition, Sequence};
+use tracing::warn;
 
 use crate::{
     keys,
-    open::Embedded,
+    open::{Damaged, Embedded},
+    tables::Tables,
     values::{self, Damage},
 };
 
@@ -28,13 +32,35 @@ impl Embedded {
             }
         })
     }
+}
 
+impl Tables {
+    /// The head of an entity. One that is damaged is made anew from the records: it says nothing that they
+    /// do not say.
     pub(crate) fn read_head(&self, entity: &[u8]) -> Result<Option<Head>, ReadError> {
-        let Some(sealed) = self.tables.heads.get(entity)? else { return Ok(None) };
-        let damage =
-            |_: Damage| ReadError::Damage(Sequence(0), "its head does not fit its checksum");
-        let value = values::unseal(entity, &sealed.into()).map_err(damage)?;
-        values::decode_head(&value).map(Some).map_err(damage)
+        let found = self.heads.get(entity).map_err(ReadError::from).and_then(|sealed| {
+            let Some(sealed) = sealed else { return Ok(None) };
+            let value = values::unseal(entity, &sealed.into());
+            value.and_then(|value| values::decode_head(&value)).map(Some).map_err(damaged_head)
+        });
+        match found {
+            Err(ReadError::Damage(..)) => self.head_of_records(entity),
+            found => found,
+        }
+    }
+
+    fn head_of_records(&self, entity: &[u8]) -> Result<Option<Head>, ReadError> {
+        let mut head: Option<Head> = None;
+        for pair in self.records.range(all_records(entity)).rev() {
+            let (key, sealed) = pair.into_inner()?;
+            let Record { sequence, header, .. } = record(&key, sealed.into())?;
+            let head = head.get_or_insert(Head { sequence, header, snapshot: None });
+            if header.snapshot {
+                head.snapshot = Some(sequence);
+                break;
+            }
+        }
+        Ok(head)
     }
 
     pub(crate) fn read_from(
@@ -43,18 +69,29 @@ impl Embedded {
         from: Sequence,
         bytes_max: usize,
     ) -> Result<Vec<Record>, ReadError> {
+        // Before the records: one that is written meanwhile may be read too, but none may be missing.
+        let newest = self.read_head(entity)?.map_or(Sequence(0), |head| head.sequence);
         let range = keys::record(entity, from)..=keys::record(entity, Sequence(u64::MAX));
         let mut records = Vec::new();
         let mut bytes = 0;
-        for pair in self.tables.records.range(range) {
+        for pair in self.records.range(range) {
             let (key, sealed) = pair.into_inner()?;
             if bytes > 0 && bytes + sealed.len() > bytes_max {
-                break;
+                return Ok(records);
             }
             bytes += sealed.len();
             records.push(record(&key, sealed.into())?);
         }
+        let last = records.last().map_or(Sequence(0), |record| record.sequence);
+        if newest >= from && last < newest && self.is_still(entity, newest)? {
+            return Err(ReadError::Damage(newest, "it is missing"));
+        }
         Ok(records)
+    }
+
+    /// Whether that is still the head: it may have been trimmed while its records were read.
+    fn is_still(&self, entity: &[u8], newest: Sequence) -> Result<bool, ReadError> {
+        Ok(self.read_head(entity)?.is_some_and(|head| head.sequence == newest))
     }
 
     pub(crate) fn read_back(
@@ -62,15 +99,14 @@ impl Embedded {
         entity: &[u8],
         events_min: u64,
     ) -> Result<Vec<Record>, ReadError> {
-        let range = keys::record(entity, Sequence(0))..=keys::record(entity, Sequence(u64::MAX));
         let mut records: Vec<Record> = Vec::new();
         let mut last = None;
-        for pair in self.tables.records.range(range).rev() {
+        for pair in self.records.range(all_records(entity)).rev() {
             let (key, sealed) = pair.into_inner()?;
             let record = record(&key, sealed.into())?;
             let last = *last.get_or_insert(record.header.last.0);
-            let reached = record.header.last.0 <= last.saturating_sub(events_min);
-            if reached && !records.is_empty() {
+            // As many events as were asked for follow it.
+            if last.saturating_sub(record.header.last.0) >= events_min {
                 break;
             }
             records.push(record);
@@ -79,38 +115,93 @@ impl Embedded {
         Ok(records)
     }
 
+    /// Heads of a partition. One that is damaged must not hide all that come after it: they are made anew
+    /// from the records.
     pub(crate) fn read_heads(
         &self,
         partition: Partition,
         after: Option<&Entity>,
         limit: usize,
+        damaged: &Damaged,
     ) -> Result<Vec<(Entity, Head)>, ReadError> {
-        let start = after.map_or_else(
-            || vec![partition.number()],
-            |after| {
-                // The smallest key after this one.
-                let mut key = keys::entity(after);
-                key.push(0);
-                key
-            },
-        );
-        let end = vec![partition.number().saturating_add(1)];
+        let start = after.map_or_else(|| vec![partition.number()], keys::entity);
+        match self.listed_heads(partition, &start, limit, damaged) {
+            Err(ReadError::Damage(..)) => self.found_heads(partition, start, limit, damaged),
+            listed => listed,
+        }
+    }
+
+    fn listed_heads(
+        &self,
+        partition: Partition,
+        after: &[u8],
+        limit: usize,
+        damaged: &Damaged,
+    ) -> Result<Vec<(Entity, Head)>, ReadError> {
+        let range = (Bound::Excluded(after.to_vec()), Bound::Excluded(end_of(partition)));
         let mut heads = Vec::new();
-        for pair in self.tables.heads.range(start..end) {
+        for pair in self.heads.range::<Vec<u8>, _>(range) {
             if heads.len() >= limit {
                 break;
             }
-            let (key, sealed) = pair.into_inner()?;
-            let head =
-                values::unseal(&key, &sealed.into()).and_then(|value| values::decode_head(&value));
-            match (keys::parse_entity(&key), head) {
-                (Some(entity), Ok(head)) => heads.push((entity, head)),
-                // One damaged head must not hide all that come after it.
-                _ => self.damaged.mark(&key),
-            }
+            let (key, _) = pair.into_inner()?;
+            self.push_head(&mut heads, &key, damaged)?;
         }
         Ok(heads)
     }
+
+    /// The same, from the records.
+    fn found_heads(
+        &self,
+        partition: Partition,
+        mut after: Vec<u8>,
+        limit: usize,
+        damaged: &Damaged,
+    ) -> Result<Vec<(Entity, Head)>, ReadError> {
+        let mut heads = Vec::new();
+        while heads.len() < limit {
+            let begin = [&after[..], &[u8::MAX; 9]].concat();
+            let start = if after.len() > 1 { begin } else { after };
+            let mut range = self.records.range(start..end_of(partition));
+            let Some(next) = range.next() else { break };
+            let key = next.key()?;
+            let Some((entity, _)) = keys::split_record(&key) else { break };
+            self.push_head(&mut heads, entity, damaged)?;
+            after = entity.to_vec();
+        }
+        Ok(heads)
+    }
+
+    fn push_head(
+        &self,
+        heads: &mut Vec<(Entity, Head)>,
+        key: &[u8],
+        damaged: &Damaged,
+    ) -> Result<(), ReadError> {
+        match (keys::parse_entity(key), self.read_head(key)) {
+            (Some(entity), Ok(Some(head))) => heads.push((entity, head)),
+            (_, Err(ReadError::Later(cause))) => return Err(ReadError::Later(cause)),
+            (Some(_), Ok(None)) => {}
+            (None, _) | (_, Err(ReadError::Damage(..))) => {
+                if damaged.mark(key) {
+                    warn!(key = ?key.escape_ascii().to_string(), "an entity is damaged");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn all_records(entity: &[u8]) -> RangeInclusive<Vec<u8>> {
+    keys::record(entity, Sequence(0))..=keys::record(entity, Sequence(u64::MAX))
+}
+
+fn end_of(partition: Partition) -> Vec<u8> {
+    vec![partition.number().saturating_add(1)]
+}
+
+const fn damaged_head(_: Damage) -> ReadError {
+    ReadError::Damage(Sequence(0), "its head does not fit its checksum")
 }
 
 fn record(key: &[u8], sealed: Bytes) -> Result<Record, ReadError> {

@@ -23,14 +23,14 @@ impl Store for Embedded {
             .map(|event| {
                 let key = keys::event(&app, session, event.n);
                 let value = timed(event.at, &[], &event.event);
-                Change::Put { table: Table::Events, key, value, at: event.at.0 }
+                Change::Put { table: Table::Events, key, value }
             })
             .collect();
         if let Some(row) = row {
             let key = keys::session(&app, session);
             let numbers = [row.epoch.0, row.projected.0, row.first.0];
             let value = timed(row.at, &numbers, &row.state);
-            changes.push(Change::Put { table: Table::Sessions, key, value, at: row.at.0 });
+            changes.push(Change::Put { table: Table::Sessions, key, value });
         }
         self.writer.change(changes).await.map_err(fatal)
     }
@@ -85,7 +85,7 @@ impl Store for Embedded {
     ) -> Result<(), StoreError> {
         let key = keys::directory(app, user);
         let value = timed(row.at, &[], &row.directory);
-        let change = Change::Put { table: Table::Directories, key, value, at: row.at.0 };
+        let change = Change::Put { table: Table::Directories, key, value };
         self.writer.change(vec![change]).await.map_err(fatal)
     }
 
@@ -131,7 +131,8 @@ impl Store for Embedded {
         while !old.is_empty() {
             let rest = old.split_off(old.len().min(EXPIRE_MAX));
             let now = std::mem::replace(&mut old, rest);
-            let changes = now.into_iter().map(|(table, key)| Change::Delete { table, key });
+            let changes =
+                now.into_iter().map(|(table, key)| Change::Expire { table, key, before: before.0 });
             self.writer.change(changes.collect()).await.map_err(fatal)?;
         }
         Ok(u64::try_from(events).unwrap_or(u64::MAX))

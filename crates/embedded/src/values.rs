@@ -7,7 +7,8 @@ use stentor_cluster::{Head, Header};
 use stentor_types::{EventNumber, Sequence, Timestamp};
 use xxhash_rust::xxh3::Xxh3;
 
-const CHECKSUM: usize = 8;
+/// Bytes of the checksum that a value begins with.
+pub(crate) const CHECKSUM: usize = 8;
 const HEADER: usize = 33;
 
 /// A value does not fit its checksum, or is too short.
