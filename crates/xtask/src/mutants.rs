@@ -40,7 +40,6 @@ struct Mutant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CaughtBy {
     /// The simulator, within 500 seeds.
-    #[expect(dead_code, reason = "the list names tests only, so far")]
     Simulation,
     /// A test of this package whose name contains the filter.
     Test { package: &'static str, filter: &'static str },
