@@ -125,6 +125,15 @@ impl Ledger {
         self.stamps.get(&(session, user))?.get(&n).copied()
     }
 
+    /// Whether a user was shown something of another session under this stamp. A tab that came back
+    /// without a word may have been in that one, and drops what comes under the same stamp in its own.
+    pub(crate) fn shown_elsewhere(&self, session: SessionId, user: UserKey, stamp: i64) -> bool {
+        self.stamps
+            .iter()
+            .filter(|((of, whose), _)| *of != session && *whose == user)
+            .any(|(_, stamps)| stamps.values().any(|shown| *shown == stamp))
+    }
+
     pub(crate) fn may_be_shown(&self, text: &str) -> bool {
         self.shown.contains(text)
     }
