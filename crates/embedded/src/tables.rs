@@ -62,10 +62,13 @@ impl Tables {
         match opened {
             Ok(Ok(tables)) => Ok(tables),
             Ok(Err(fjall::Error::Locked)) => Err(OpenError::InUse { folder: path() }),
-            Ok(Err(fjall::Error::Io(source))) if !is_damage(&source) => {
-                Err(OpenError::Io { folder: path(), source })
-            }
-            Ok(Err(other)) => Err(OpenError::Damaged { folder: path(), source: Box::new(other) }),
+            Ok(Err(other)) => Err(match refusal(&other) {
+                Some(code) => {
+                    let source = io::Error::from_raw_os_error(code);
+                    OpenError::Io { folder: path(), source }
+                }
+                None => OpenError::Damaged { folder: path(), source: Box::new(other) },
+            }),
             Err(_) => Err(OpenError::Damaged {
                 folder: path(),
                 source: "the database gave up while reading it".into(),
@@ -160,11 +163,16 @@ impl Tables {
     }
 }
 
-/// The system has read what it was asked for; what was read makes no sense.
-fn is_damage(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-    error.raw_os_error().is_none()
-        && matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof | io::ErrorKind::Other)
+/// What the operating system said, if it was that which failed.
+fn refusal(error: &fjall::Error) -> Option<i32> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(code);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 fn damaged(folder: &Path, name: &[u8]) -> OpenError {

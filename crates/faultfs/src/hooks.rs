@@ -7,7 +7,7 @@ use std::{ffi::CStr, os::fd::RawFd};
 use libc::{c_char, c_int, c_void, iovec, mode_t, off64_t, size_t, ssize_t};
 
 use crate::{
-    sink::{Sink, sink},
+    sink::{MARKS, Sink, sink},
     trace::Operation,
 };
 
@@ -62,9 +62,15 @@ fn position(file: RawFd) -> u64 {
     if flags & libc::O_APPEND != 0 { length(file) } else { u64::try_from(at).unwrap_or(0) }
 }
 
+/// Fails a call the way the system would.
+fn fail(errno: c_int) {
+    // SAFETY: the location is this thread's own.
+    unsafe { *libc::__errno_location() = errno };
+}
+
 fn wrote(sink: &Sink, file: RawFd, at: u64, data: &[u8]) {
     let Some(path) = sink.path(file) else { return };
-    if path == "acks" {
+    if path == MARKS {
         sink.record(&Operation::Ack(data.to_vec()));
     } else {
         sink.record(&Operation::Write(path, at, data.to_vec()));
@@ -103,7 +109,11 @@ pub unsafe extern "C" fn close(file: c_int) -> c_int {
 /// As `write(2)`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn write(file: c_int, data: *const c_void, size: size_t) -> ssize_t {
-    let held = sink();
+    let mut held = sink();
+    if held.as_mut().is_some_and(|sink| !sink.has_room(file, size)) {
+        fail(libc::ENOSPC);
+        return -1;
+    }
     let at = position(file);
     // SAFETY: as the caller's; what was written is readable.
     unsafe {
@@ -119,7 +129,11 @@ pub unsafe extern "C" fn write(file: c_int, data: *const c_void, size: size_t) -
 /// As `writev(2)`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn writev(file: c_int, parts: *const iovec, count: c_int) -> ssize_t {
-    let held = sink();
+    let mut held = sink();
+    if held.as_mut().is_some_and(|sink| !sink.has_room(file, 1)) {
+        fail(libc::ENOSPC);
+        return -1;
+    }
     let at = position(file);
     // SAFETY: as the caller's; the vectors are readable as far as they were written.
     unsafe {
@@ -147,7 +161,11 @@ pub unsafe extern "C" fn pwrite64(
     size: size_t,
     at: off64_t,
 ) -> ssize_t {
-    let held = sink();
+    let mut held = sink();
+    if held.as_mut().is_some_and(|sink| !sink.has_room(file, size)) {
+        fail(libc::ENOSPC);
+        return -1;
+    }
     // SAFETY: as the caller's; what was written is readable.
     unsafe {
         let written = libc::syscall(libc::SYS_pwrite64, file, data, size, at);
@@ -163,6 +181,7 @@ pub unsafe extern "C" fn pwrite64(
 /// As `ftruncate(2)`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ftruncate64(file: c_int, length: off64_t) -> c_int {
+    // A file may be made longer on a full disk: that only leaves a hole.
     let held = sink();
     // SAFETY: as the caller's.
     let done = unsafe { result(libc::syscall(libc::SYS_ftruncate, file, length)) };
@@ -175,7 +194,11 @@ pub unsafe extern "C" fn ftruncate64(file: c_int, length: off64_t) -> c_int {
 }
 
 fn synced(file: RawFd, number: libc::c_long) -> c_int {
-    let held = sink();
+    let mut held = sink();
+    if held.as_mut().is_some_and(|sink| !sink.can_sync(file)) {
+        fail(libc::EIO);
+        return -1;
+    }
     // SAFETY: a sync only needs a number; a wrong one is an error.
     let done = unsafe { result(libc::syscall(number, file)) };
     if let (0, Some(sink)) = (done, &held)

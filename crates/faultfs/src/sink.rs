@@ -1,4 +1,4 @@
-//! Where the trace goes, and which descriptor stands for which file.
+//! Where the trace goes, which descriptor stands for which file, and which calls are to fail.
 
 use std::{
     collections::HashMap,
@@ -9,11 +9,18 @@ use std::{
 
 use crate::trace::Operation;
 
+/// The file with the child's own marks.
+pub(crate) const MARKS: &str = "acks";
+
 /// The sink of this process; inactive unless both variables are set.
 pub(crate) struct Sink {
     root: String,
     trace: RawFd,
     files: HashMap<RawFd, String>,
+    /// Bytes that may still be written.
+    space: Option<u64>,
+    /// Syncs that still succeed.
+    syncs: Option<u64>,
 }
 
 static SINK: OnceLock<Option<Mutex<Sink>>> = OnceLock::new();
@@ -42,7 +49,30 @@ impl Sink {
             libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0o600_i32)
         };
         let trace = RawFd::try_from(trace).ok().filter(|trace| *trace >= 0)?;
-        Some(Self { root, trace, files: HashMap::new() })
+        let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+        let (space, syncs) = (number("FAULTFS_SPACE"), number("FAULTFS_SYNCS"));
+        Some(Self { root, trace, files: HashMap::new(), space, syncs })
+    }
+
+    /// Whether the disk has room for that many bytes more; once it is full it stays full. The child's own
+    /// marks need none.
+    pub(crate) fn has_room(&mut self, file: RawFd, size: usize) -> bool {
+        let own = self.files.get(&file).is_none_or(|path| path == MARKS);
+        let Some(space) = self.space.as_mut().filter(|_| !own) else { return true };
+        match space.checked_sub(size as u64) {
+            Some(left) => *space = left,
+            None => *space = 0,
+        }
+        *space > 0
+    }
+
+    /// Whether a sync of that file succeeds; once one has failed all do.
+    pub(crate) fn can_sync(&mut self, file: RawFd) -> bool {
+        let Some(syncs) = self.syncs.as_mut().filter(|_| self.files.contains_key(&file)) else {
+            return true;
+        };
+        *syncs = syncs.saturating_sub(1);
+        *syncs > 0
     }
 
     /// The path below the root, if it is below it.

@@ -70,11 +70,16 @@ fn build(workspace: &Workspace, report: &mut Report) -> anyhow::Result<bool> {
     Ok(status.success())
 }
 
+const PROPTEST_SEED: &str = "PROPTEST_RNG_SEED";
+
 /// `cargo test` over everything; each of its result lines is counted and shown as it is.
 fn cargo_test(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
     report.heading("cargo test --workspace");
+    // A gate gives the same verdict twice; who looks for something new sets another seed and more cases.
+    let seed = std::env::var_os(PROPTEST_SEED).unwrap_or_else(|| "1".into());
+    println!("{PROPTEST_SEED}={}", seed.display());
     let mut cargo = workspace.cargo();
-    cargo.args(["test", "--workspace", "--no-fail-fast"]);
+    cargo.args(["test", "--workspace", "--no-fail-fast"]).env(PROPTEST_SEED, seed);
     let mut passed = 0;
     let mut failed = Vec::new();
     let status = run_seen(&mut cargo, |line| {

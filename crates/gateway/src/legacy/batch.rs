@@ -86,3 +86,38 @@ fn subject(event: &Event) -> Option<UserKey> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stentor_protocol::{Device, OutSender};
+    use stentor_types::{Audience, ClockSegment, PlacementKey, Stamp};
+    use stentor_wire::encode_event;
+
+    use super::*;
+
+    const BOT: OutSender<'static> =
+        OutSender { device: Device::Bot, user_id: "bot", display_name: None, avatar_path: None };
+
+    fn view(clock: &[ClockSegment]) -> LegacyView<'_> {
+        LegacyView { user: UserKey([1; 16]), role: Role::Visitor, clock, bot: BOT }
+    }
+
+    #[test]
+    fn equal_views_share_bytes_and_different_clocks_do_not() {
+        let kind = EventKind::Replied {
+            turn: EventNumber(1),
+            body: Bytes::from_static(b"{}"),
+            handoff: false,
+        };
+        let event = Event { n: EventNumber(2), stamp: Stamp(1_000), audience: Audience::All, kind };
+        let session = SessionId::new(PlacementKey(1), 1);
+        let batch = Batch::new(session, Epoch(1), EventNumber(2), &[encode_event(&event)]).unwrap();
+        let ahead = ClockSegment { offset_ms: 500, ..ClockSegment::IDENTITY };
+        let here = batch.frames(&event, &view(&[]));
+        let again = batch.frames(&event, &view(&[ClockSegment::IDENTITY]));
+        let there = batch.frames(&event, &view(&[ahead]));
+        assert!(here.iter().zip(&again).all(|(one, other)| one.as_ptr() == other.as_ptr()));
+        assert_ne!(here, there);
+        assert!(there.iter().all(|frame| frame.ends_with(b"\"timeMs\":1500}")), "{there:?}");
+    }
+}

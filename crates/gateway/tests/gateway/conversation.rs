@@ -31,6 +31,7 @@ async fn a_widget_joins_says_something_and_is_answered() {
 async fn i6_messages_go_in_order_together_while_one_request_is_out() {
     let rig = Rig::new().await;
     let mut client = Client::open(&rig).await;
+    rig.owner.with(|state| state.troubles.push_back(crate::owner::Trouble::TryAgain));
     for text in ["1", "2", "3", "4"] {
         client.say("s-1", text).await;
     }
@@ -250,4 +251,21 @@ async fn trap_6_stamps_are_in_the_recipients_clock() {
     rig.fan_out(session, &[clock, said], &[1]).await;
     client.next().await;
     assert_eq!(client.next().await["timeMs"], BEGAN_MS + 6 + 10_000, "event 4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn trap_30_nothing_of_the_old_session_is_shown_if_the_frame_comes_at_the_last_moment() {
+    let rig = Rig::new().await;
+    let old = rig.owner.session("old");
+    let missed = rig.owner.add(old, bot_says("old"));
+    rig.owner.with(|state| {
+        state.replay = vec![missed];
+        state.troubles.push_back(crate::owner::Trouble::TryAgain);
+    });
+    let mut client = Client::open(&rig).await;
+    rig.owner.until(|state| state.troubles.is_empty()).await;
+    client.join("new").await;
+    assert_eq!(client.lines(3).await, ["connection update", "connection update", "user joined"]);
+    client.silence(Duration::from_secs(5)).await;
+    assert_eq!(rig.owner.asked(), ["attach after 0", "detach", "attach new after 0"]);
 }

@@ -65,7 +65,7 @@ async fn i15_when_nothing_is_taken_the_socket_is_not_read() {
     let rig = Rig::new().await;
     let mut client = joined(&rig).await;
     troubles(&rig, [Trouble::Hangs; 1_000]);
-    let long = "x".repeat(4_000);
+    let long = "x".repeat(1_000);
     let mut sent = 0;
     let flood = async {
         loop {
@@ -77,7 +77,7 @@ async fn i15_when_nothing_is_taken_the_socket_is_not_read() {
     };
     let _ = tokio::time::timeout(Duration::from_secs(120), flood).await;
     // 64 wait in the gateway, the rest fills the network's 64 KiB.
-    assert!((64..=90).contains(&sent), "{sent}");
+    assert!((64..=120).contains(&sent), "{sent}");
 }
 
 #[tokio::test(start_paused = true)]
