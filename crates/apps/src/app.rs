@@ -26,6 +26,8 @@ pub struct App {
     pub history_retention: Duration,
     /// How long a visitor without a connection still counts as present.
     pub visitor_grace: Duration,
+    /// How long an agent without a connection still counts as present.
+    pub agent_grace: Duration,
     /// Settings for hosted widgets, passed on as they are.
     pub widget: BTreeMap<String, serde_json::Value>,
 }
@@ -60,6 +62,8 @@ pub struct Texts {
     pub refused: String,
     /// Too many messages were waiting for the bot; the oldest was given up.
     pub queue_full: String,
+    /// A person was wanted, and nobody has come in time.
+    pub nobody_free: String,
 }
 
 /// What visitors may do.
@@ -113,6 +117,7 @@ impl Default for Texts {
                 .into(),
             refused: "I could not take that message. Please try again.".into(),
             queue_full: "Please give me a moment: I could not read all of your messages.".into(),
+            nobody_free: "Nobody is free just now. My colleagues know that you are waiting.".into(),
         }
     }
 }

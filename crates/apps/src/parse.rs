@@ -112,6 +112,7 @@ fn check(id: Option<AppId>, spec: RawSpec, folder: &Path, problems: &mut Problem
         too_fast: text(spec.texts.too_fast, texts.too_fast),
         refused: text(spec.texts.refused, texts.refused),
         queue_full: text(spec.texts.queue_full, texts.queue_full),
+        nobody_free: text(spec.texts.nobody_free, texts.nobody_free),
     };
     let limits = Limits::default();
     let raw = spec.limits;
@@ -154,10 +155,11 @@ fn check(id: Option<AppId>, spec: RawSpec, folder: &Path, problems: &mut Problem
         problems
             .add("spec.retention.history", "must not be shorter than spec.retention.log".into());
     }
-    let grace =
+    let visitor_grace =
         problems.range("spec.grace.visitorSeconds", spec.grace.visitor_seconds, 600, (10, 86_400));
+    let agent_grace =
+        problems.range("spec.grace.agentSeconds", spec.grace.agent_seconds, 120, (10, 86_400));
     let bot = spec.bot.and_then(|bot| check_bot(bot, folder, problems));
-    let visitor_grace = Duration::from_secs(grace);
     let widget = spec.widget;
     let id = id?;
     Some(App {
@@ -168,7 +170,8 @@ fn check(id: Option<AppId>, spec: RawSpec, folder: &Path, problems: &mut Problem
         limits,
         log_retention,
         history_retention,
-        visitor_grace,
+        visitor_grace: Duration::from_secs(visitor_grace),
+        agent_grace: Duration::from_secs(agent_grace),
         widget,
     })
 }

@@ -63,6 +63,7 @@ pub(crate) struct RawTexts {
     pub(crate) too_fast: Option<String>,
     pub(crate) refused: Option<String>,
     pub(crate) queue_full: Option<String>,
+    pub(crate) nobody_free: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -85,4 +86,5 @@ pub(crate) struct RawRetention {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawGrace {
     pub(crate) visitor_seconds: Option<u64>,
+    pub(crate) agent_seconds: Option<u64>,
 }

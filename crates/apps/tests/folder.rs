@@ -93,6 +93,7 @@ fn every_problem_names_its_field() {
     check("{ retention: { log: 3 days } }", &["spec.retention.log"]);
     check("{ retention: { log: 1d, history: 2h } }", &["spec.retention.history"]);
     check("{ grace: { visitorSeconds: 1 } }", &["spec.grace.visitorSeconds"]);
+    check("{ grace: { agentSeconds: 0 } }", &["spec.grace.agentSeconds"]);
     check("{ botz: {} }", &["file"]);
 }
 

@@ -3,6 +3,7 @@
 mod clock;
 mod on_attach;
 mod on_control;
+mod on_draft;
 mod on_outcome;
 mod on_say;
 mod on_tick;
@@ -57,7 +58,9 @@ impl<'a> Decision<'a> {
                 self.on_refuse(*connection, *mid, *code, body)
             }
             InputKind::Outcome { effect, result } => self.on_outcome(*effect, result),
-            InputKind::Control(change) => self.on_control(*change),
+            InputKind::Control(change) => self.on_control(change),
+            InputKind::Draft { user, turn, action } => self.on_draft(*user, *turn, *action),
+            InputKind::End { user } => self.on_end(*user),
             InputKind::Tick => self.on_tick(),
         };
         self.commit.replies.push(reply);
@@ -146,7 +149,7 @@ impl<'a> Decision<'a> {
         let Some(endpoint) = self.state.endpoints.get(&connection) else {
             return Reply::AttachFirst;
         };
-        if let Some(reply) = not_next(endpoint, connection, mid) {
+        if let Some(reply) = self.not_next(endpoint, connection, mid) {
             return reply;
         }
         self.emit(Audience::Staff, EventKind::Rejected { mid, code, body: body.clone() });
@@ -160,17 +163,20 @@ impl<'a> Decision<'a> {
             _ => self.context.rules.visitor_grace,
         }
     }
-}
 
-/// The answer to a message that is not the next one of its connection; nothing if it is.
-fn not_next(endpoint: &Endpoint, connection: ConnectionId, mid: Mid) -> Option<Reply> {
-    if mid.client != connection.into() {
-        // Somebody else's number: taking it would leave a hole in theirs.
-        return Some(Reply::Rejected(RejectCode::NotPermitted));
+    /// The answer to a message that is not the next one of its client; nothing if it is.
+    fn not_next(&self, endpoint: &Endpoint, connection: ConnectionId, mid: Mid) -> Option<Reply> {
+        if mid.client != endpoint.client.unwrap_or_else(|| connection.into()) {
+            // Somebody else's number: taking it would leave a hole in theirs.
+            return Some(Reply::Rejected(RejectCode::NotPermitted));
+        }
+        let Some(taken) = self.state.taken(endpoint) else {
+            return Some(Reply::Rejected(RejectCode::Expired));
+        };
+        if mid.counter <= taken.counter {
+            return Some(Reply::Duplicate(taken.event_of(mid.counter)));
+        }
+        let expected = taken.counter.saturating_add(1);
+        (mid.counter > expected).then_some(Reply::Gap(expected))
     }
-    if mid.counter <= endpoint.counter {
-        return Some(Reply::Duplicate(endpoint.event_of(mid.counter)));
-    }
-    let expected = endpoint.counter.saturating_add(1);
-    (mid.counter > expected).then_some(Reply::Gap(expected))
 }

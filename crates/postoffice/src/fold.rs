@@ -3,15 +3,23 @@
 //! Folding never fails: what does not fit (an event of a later version, say) moves the numbers on
 //! and nothing else.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use stentor_types::{
-    ClockSegment, ConnectionId, Control, Event, EventKind, EventNumber, Said, Stamp, Timestamp,
-    TurnEnd, UserKey,
+    Audience, ClientInstance, ClockSegment, ConnectionId, Control, ControlEpoch, Event, EventKind,
+    EventNumber, Mid, Notice, Role, Said, Stamp, Timestamp, TurnEnd, UserKey,
 };
 
 use crate::{
-    rules::{ATTEMPTS, DEPARTED_MAX, DEVICES_MAX, RECENT_MAX, SEGMENTS_MAX},
-    state::{Endpoint, Participant, Request, State, Turn, TurnPhase},
+    rules::{
+        ATTEMPTS, CLAIM_WAIT, CLIENTS_MAX, COVERED_LINE_BYTES_MAX, COVERED_LINES_MAX, DEPARTED_MAX,
+        DEVICES_MAX, DRAFT_BYTES_MAX, DRAFTS_MAX, LAPSED_MAX, SEGMENTS_MAX,
+    },
+    state::{
+        Client, Covered, Endpoint, Line, Participant, Request, State, Taken, Turn, TurnPhase,
+        Waiting,
+    },
 };
 
 impl State {
@@ -43,7 +51,10 @@ impl State {
                 };
                 self.participants.insert(*user, participant);
             }
-            EventKind::Attached { connection, user, counter, permissions } => {
+            EventKind::Attached { connection, user, counter, permissions, client } => {
+                if let Some(client) = client {
+                    self.fold_client(event.n, *client, *user);
+                }
                 self.departed.retain(|(gone, _)| gone != connection);
                 let endpoint = self.endpoints.entry(*connection).or_insert_with(|| {
                     if let Some(participant) = self.participants.get_mut(user) {
@@ -52,14 +63,14 @@ impl State {
                     Endpoint {
                         user: *user,
                         permissions: *permissions,
-                        counter: *counter,
-                        recent: std::collections::VecDeque::new(),
+                        client: *client,
+                        taken: Taken { counter: *counter, ..Taken::default() },
                     }
                 });
                 endpoint.permissions = *permissions;
-                if *counter > endpoint.counter {
-                    endpoint.counter = *counter;
-                    endpoint.recent.clear();
+                endpoint.client = *client;
+                if *counter > endpoint.taken.counter {
+                    endpoint.taken = Taken { counter: *counter, ..Taken::default() };
                 }
                 if let Some(participant) = self.participants.get_mut(user) {
                     participant.leaves_at = None;
@@ -84,7 +95,7 @@ impl State {
                 self.participants.remove(user);
             }
             EventKind::Clock { user, segment } => self.fold_clock(*user, *segment),
-            EventKind::Said(said) => self.fold_said(event.n, said, request),
+            EventKind::Said(said) => self.fold_said(event, said, request),
             EventKind::TurnStarted { turn, attempt, deadline } => {
                 self.fold_turn_started(*turn, *attempt, *deadline);
             }
@@ -97,23 +108,46 @@ impl State {
                     open.phase = TurnPhase::Waiting { until };
                 }
             }
-            EventKind::Replied { turn, .. } | EventKind::Draft { turn, .. } => self.end_turn(*turn),
+            EventKind::Replied { turn, handoff, .. } => {
+                self.end_turn(*turn);
+                if *handoff && self.waiting.is_none() {
+                    self.waiting = Some(Waiting { since: at, tell_at: Some(at.after(CLAIM_WAIT)) });
+                }
+            }
+            EventKind::Draft { turn, body } => {
+                self.end_turn(*turn);
+                self.fold_draft(*turn, body);
+            }
+            EventKind::DraftSent { turn, .. } | EventKind::DraftDone { turn, .. } => {
+                self.drafts.remove(turn);
+            }
             EventKind::TurnEnded { turn, how } => self.fold_turn_ended(*turn, *how),
             EventKind::ControlChanged { control, epoch } => {
-                let kind_changed = self.control_epoch != *epoch;
-                self.control = control.clone();
-                self.control_epoch = *epoch;
-                if kind_changed && *control != Control::Bot {
-                    // People answer what was waiting: the bot never sees it.
-                    self.queue.clear();
+                self.fold_control(event.n, control, *epoch);
+            }
+            EventKind::SteppedIn { user, display_name, .. } => {
+                self.lapsed.remove(user);
+                if let Some(participant) = self.participants.get_mut(user) {
+                    participant.display_name.clone_from(display_name);
                 }
             }
-            EventKind::Rejected { mid, .. } => {
-                if let Some(endpoint) = self.endpoints.get_mut(&mid.client.connection()) {
-                    endpoint.take(mid.counter, event.n);
+            EventKind::SteppedOut { user, lapsed, display_name, .. } => {
+                if *lapsed && self.lapsed.len() < LAPSED_MAX {
+                    self.lapsed.insert(*user, display_name.clone());
                 }
             }
-            EventKind::Notice { .. } | EventKind::Unknown => {}
+            EventKind::Ended { .. } => {
+                self.ended = true;
+                self.waiting = None;
+                self.lapsed.clear();
+            }
+            EventKind::Rejected { mid, .. } => self.fold_mid(*mid, event.n),
+            EventKind::Notice { notice: Notice::NobodyFree, .. } => {
+                if let Some(waiting) = &mut self.waiting {
+                    waiting.tell_at = None;
+                }
+            }
+            EventKind::Notice { notice: Notice::QueueFull, .. } | EventKind::Unknown => {}
         }
     }
 
@@ -125,6 +159,9 @@ impl State {
             EventKind::Left { .. }
             | EventKind::Said(_)
             | EventKind::Replied { .. }
+            | EventKind::DraftSent { .. }
+            | EventKind::SteppedIn { .. }
+            | EventKind::SteppedOut { .. }
             | EventKind::Notice { .. }
             | EventKind::TurnFailed { .. } => true,
             _ => false,
@@ -138,11 +175,11 @@ impl State {
         delivered: Option<EventNumber>,
         leaves_at: Timestamp,
     ) {
-        if endpoint.counter > 0 {
+        if endpoint.taken.counter > 0 {
             if self.departed.len() >= DEPARTED_MAX {
                 self.departed.pop_front();
             }
-            self.departed.push_back((connection, endpoint.counter));
+            self.departed.push_back((connection, endpoint.taken.counter));
         }
         let Some(participant) = self.participants.get_mut(&endpoint.user) else { return };
         participant.connections = participant.connections.saturating_sub(1);
@@ -169,13 +206,88 @@ impl State {
         segments.push(segment);
     }
 
-    fn fold_said(&mut self, n: EventNumber, said: &Said, request: Option<&Bytes>) {
-        if let Some(endpoint) = self.endpoints.get_mut(&said.mid.client.connection()) {
-            endpoint.take(said.mid.counter, n);
+    fn fold_said(&mut self, event: &Event, said: &Said, request: Option<&Bytes>) {
+        self.fold_mid(said.mid, event.n);
+        if event.audience == Audience::Staff {
+            return;
+        }
+        if said.role == Role::Visitor {
+            self.ended = false;
         }
         if let Some(body) = request {
-            self.queue.push_back(Request { n, body: body.clone() });
+            // The Request says what was covered.
+            self.covered = None;
+            self.queue.push_back(Request { n: event.n, body: body.clone() });
+        } else if self.control != Control::Bot {
+            self.cover(event.n, said);
         }
+    }
+
+    /// Message `mid` has become event `n`.
+    fn fold_mid(&mut self, mid: Mid, n: EventNumber) {
+        if let Some(client) = self.clients.get_mut(&mid.client) {
+            client.taken.take(mid.counter, n);
+            client.used = n;
+        } else if let Some(endpoint) = self.endpoints.get_mut(&mid.client.connection()) {
+            endpoint.taken.take(mid.counter, n);
+        }
+    }
+
+    fn fold_client(&mut self, n: EventNumber, instance: ClientInstance, user: UserKey) {
+        if let Some(client) = self.clients.get_mut(&instance) {
+            client.used = n;
+            return;
+        }
+        if self.clients.len() >= CLIENTS_MAX {
+            let oldest = self.clients.iter().min_by_key(|(_, client)| client.used);
+            if let Some(oldest) = oldest.map(|(instance, _)| *instance) {
+                self.clients.remove(&oldest);
+            }
+        }
+        self.clients.insert(instance, Client { user, taken: Taken::default(), used: n });
+    }
+
+    fn fold_draft(&mut self, turn: EventNumber, body: &Bytes) {
+        self.drafts.insert(turn, body.clone());
+        loop {
+            let bytes: usize = self.drafts.values().map(Bytes::len).sum();
+            if self.drafts.len() <= DRAFTS_MAX && bytes <= DRAFT_BYTES_MAX {
+                return;
+            }
+            self.drafts.pop_first();
+        }
+    }
+
+    fn fold_control(&mut self, n: EventNumber, control: &Control, epoch: ControlEpoch) {
+        let kind_changed = self.control_epoch != epoch;
+        self.control = control.clone();
+        self.control_epoch = epoch;
+        if *control == Control::Bot {
+            return;
+        }
+        self.waiting = None;
+        if kind_changed {
+            // People answer what was waiting: the bot never sees it.
+            self.queue.clear();
+            // A span that the bot has not been told of yet goes on.
+            self.covered.get_or_insert(Covered { from: n, to: n, lines: VecDeque::new() });
+        }
+    }
+
+    /// Remembers for the bot what was said while it was silent.
+    fn cover(&mut self, n: EventNumber, said: &Said) {
+        let Some(covered) = &mut self.covered else { return };
+        covered.to = n;
+        let Some(text) = &said.text else { return };
+        if covered.lines.len() >= COVERED_LINES_MAX {
+            covered.lines.pop_front();
+        }
+        let name = said.display_name.as_deref().unwrap_or(said.alias.as_str());
+        covered.lines.push_back(Line {
+            role: said.role,
+            name: name.to_owned(),
+            text: shortened(text, COVERED_LINE_BYTES_MAX).to_owned(),
+        });
     }
 
     fn fold_turn_started(&mut self, turn: EventNumber, attempt: u8, deadline: Timestamp) {
@@ -208,21 +320,8 @@ impl State {
     }
 }
 
-// === impl Endpoint ===
-
-impl Endpoint {
-    /// Message `counter` has become event `n`.
-    fn take(&mut self, counter: u64, n: EventNumber) {
-        self.counter = counter;
-        if self.recent.len() >= RECENT_MAX {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(n);
-    }
-
-    /// The event that message `counter` became, while that is remembered.
-    pub(crate) fn event_of(&self, counter: u64) -> Option<EventNumber> {
-        let back = usize::try_from(self.counter.checked_sub(counter)?).ok()?;
-        self.recent.iter().rev().nth(back).copied()
-    }
+/// The first `max` bytes, or a little less: no character is cut.
+pub(crate) fn shortened(text: &str, max: usize) -> &str {
+    let end = text.floor_char_boundary(max);
+    text.get(..end).unwrap_or_default()
 }

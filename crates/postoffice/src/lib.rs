@@ -59,9 +59,13 @@ pub use self::{
     directory::{DIRECTORY_ENTRIES_MAX, Directory, DirectoryEntry, Resolved},
     post_office::{Agent, AskBot, BotProfile, Options, Outgoing, PostOffice, Refusal, Socket},
     rules::{
-        ATTEMPT_SLACK, ATTEMPTS, BotRules, CLOCK_DELAY_MS, CLOCK_TOLERANCE_MS, DEPARTED_MAX,
-        QUEUE_BYTES_MAX, QUEUE_MAX, Rules,
+        ATTEMPT_SLACK, ATTEMPTS, BotRules, CLAIM_WAIT, CLIENTS_MAX, CLOCK_DELAY_MS,
+        CLOCK_TOLERANCE_MS, COVERED_LINE_BYTES_MAX, COVERED_LINES_MAX, DEPARTED_MAX,
+        DRAFT_BYTES_MAX, DRAFTS_MAX, QUEUE_BYTES_MAX, QUEUE_MAX, Rules,
     },
     session::{Context, Session},
-    state::{Endpoint, Participant, Request, State, Turn, TurnPhase},
+    state::{
+        Client, Covered, Endpoint, Line, Participant, Request, State, Taken, Turn, TurnPhase,
+        Waiting,
+    },
 };

@@ -284,7 +284,7 @@ impl PostOffice {
         socket: Socket,
         now: Timestamp,
     ) -> Result<Vec<Outgoing>, Refusal> {
-        self.control(socket, ControlChange::Take, now)
+        self.control(socket, |user| ControlChange::Take { user, display_name: None }, now)
     }
 
     /// An agent no longer answers the visitor; the bot does again when none is left.
@@ -292,7 +292,7 @@ impl PostOffice {
     /// # Errors
     /// The socket is no agent's.
     pub fn release(&mut self, socket: Socket, now: Timestamp) -> Result<Vec<Outgoing>, Refusal> {
-        self.control(socket, ControlChange::Release, now)
+        self.control(socket, |user| ControlChange::Release { user }, now)
     }
 
     /// Time has come for what was due.

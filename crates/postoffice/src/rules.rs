@@ -11,6 +11,23 @@ pub const QUEUE_MAX: usize = 16;
 pub const QUEUE_BYTES_MAX: usize = 192 * 1024;
 /// Connections of one session.
 pub(crate) const ENDPOINTS_MAX: usize = 16_384;
+/// Client instances that are remembered. Beyond it the one that was used least lately is forgotten, and is
+/// told so when it comes again: what it had not been answered is refused, never taken as new.
+pub const CLIENTS_MAX: usize = 256;
+/// Late answers of the bot that are kept for agents. Beyond it the oldest is forgotten.
+pub const DRAFTS_MAX: usize = 8;
+/// Their bytes.
+pub const DRAFT_BYTES_MAX: usize = 96 * 1024;
+/// Lines of what was said while people answered that the bot is told. Beyond it the oldest are left out.
+pub const COVERED_LINES_MAX: usize = 40;
+/// Bytes of one of them.
+pub const COVERED_LINE_BYTES_MAX: usize = 500;
+/// Agents remembered who lost control because their connections were gone.
+pub(crate) const LAPSED_MAX: usize = 64;
+/// How long a visitor waits for a person before they are told that nobody has come.
+pub const CLAIM_WAIT: Duration = Duration::from_secs(120);
+/// Longest name that is kept, in bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 200;
 /// Latest messages of a connection whose event numbers are remembered for duplicates.
 pub(crate) const RECENT_MAX: usize = 16;
 /// Clock segments kept per device; older events are translated by the oldest of them.
@@ -40,6 +57,8 @@ pub struct Rules {
     pub agent_grace: Duration,
     /// What a visitor is told whose oldest waiting message was given up.
     pub queue_full_text: String,
+    /// What a visitor is told who has waited for a person in vain.
+    pub nobody_free_text: String,
 }
 
 /// How the bot is asked.
@@ -61,6 +80,8 @@ impl Default for Rules {
             agent_grace: Duration::from_secs(120),
             queue_full_text: "Please give me a moment: I could not read all of your messages."
                 .into(),
+            nobody_free_text:
+                "Nobody is free just now. I have told my colleagues that you are waiting.".into(),
         }
     }
 }

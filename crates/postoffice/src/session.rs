@@ -1,6 +1,8 @@
 //! One conversation.
 
-use stentor_types::{Epoch, Event, EventKind, EventNumber, Input, SessionId, Timestamp, UserKey};
+use stentor_types::{
+    Audience, Epoch, Event, EventKind, EventNumber, Input, SessionId, Timestamp, UserKey,
+};
 
 use crate::{
     commit::{Commit, Effect},
@@ -105,8 +107,13 @@ impl Session {
     #[must_use]
     pub fn replays(user: UserKey, event: &Event) -> bool {
         match &event.kind {
+            _ if event.audience == Audience::Staff => false,
+            EventKind::SteppedIn { user: other, .. }
+            | EventKind::SteppedOut { user: other, .. } => *other != user,
             EventKind::Said(said) => said.user != user && !said.greeting,
-            EventKind::Replied { .. } | EventKind::Notice { .. } => true,
+            EventKind::Replied { .. } | EventKind::DraftSent { .. } | EventKind::Notice { .. } => {
+                true
+            }
             EventKind::Joined { user: other, .. } | EventKind::Left { user: other, .. } => {
                 *other != user
             }

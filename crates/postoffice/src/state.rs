@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use stentor_types::{
-    Alias, ClockSegment, ConnectionId, Control, ControlEpoch, Epoch, EventNumber, Permissions,
-    Role, Stamp, Timestamp, UserKey,
+    Alias, ClientInstance, ClockSegment, ConnectionId, Control, ControlEpoch, Epoch, EventNumber,
+    Permissions, Role, Stamp, Timestamp, UserKey,
 };
+
+use crate::rules::RECENT_MAX;
 
 /// What a session is at event `n`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct State {
     pub participants: BTreeMap<UserKey, Participant>,
     /// Over which connections.
     pub endpoints: BTreeMap<ConnectionId, Endpoint>,
+    /// Client instances that number messages across connections.
+    pub clients: BTreeMap<ClientInstance, Client>,
     /// Counters of connections that are gone, in the order in which they went.
     pub departed: VecDeque<(ConnectionId, u64)>,
     /// Who answers the visitor.
@@ -40,6 +44,16 @@ pub struct State {
     pub turn: Option<Turn>,
     /// The messages that wait behind it, oldest first.
     pub queue: VecDeque<Request>,
+    /// Answers of the bot that came too late, by the message that they answer.
+    pub drafts: BTreeMap<EventNumber, Bytes>,
+    /// A person is wanted.
+    pub waiting: Option<Waiting>,
+    /// The conversation is over; the visitor's next message begins it again.
+    pub ended: bool,
+    /// What the bot has not been told yet.
+    pub covered: Option<Covered>,
+    /// Agents who lost control because their connections were gone, and the names they had given.
+    pub lapsed: BTreeMap<UserKey, Option<String>>,
     /// How session time translates into the time of each device, ordered.
     pub devices: BTreeMap<UserKey, Vec<ClockSegment>>,
 }
@@ -68,10 +82,61 @@ pub struct Endpoint {
     pub user: UserKey,
     /// What it may do.
     pub permissions: Permissions,
-    /// Counter of the last message taken from it.
+    /// Who numbers its messages; nothing if it does so itself.
+    pub client: Option<ClientInstance>,
+    /// The messages that were taken, if it numbers them itself.
+    pub taken: Taken,
+}
+
+/// A client instance that numbers messages across connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Whose.
+    pub user: UserKey,
+    /// Its messages that were taken.
+    pub taken: Taken,
+    /// The last event that had to do with it.
+    pub used: EventNumber,
+}
+
+/// Messages that were taken of one sequence of counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Counter of the last one; 0 = none.
     pub counter: u64,
-    /// The events made of its latest messages, newest last; the last one belongs to `counter`.
+    /// The events made of the latest ones, newest last; the last one belongs to `counter`.
     pub recent: VecDeque<EventNumber>,
+}
+
+/// A person is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Since when.
+    pub since: Timestamp,
+    /// When the visitor is told that nobody has come; nothing once they have been.
+    pub tell_at: Option<Timestamp>,
+}
+
+/// A span in which people answered and the bot was silent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Covered {
+    /// Its first event.
+    pub from: EventNumber,
+    /// Its last event so far.
+    pub to: EventNumber,
+    /// What was said last.
+    pub lines: VecDeque<Line>,
+}
+
+/// Something that was said.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Line {
+    /// By whom.
+    pub role: Role,
+    /// Their name or alias.
+    pub name: String,
+    /// What.
+    pub text: String,
 }
 
 /// A Request for the bot. Holds secrets of the visitor.
@@ -127,11 +192,17 @@ impl State {
             claimed: None,
             participants: BTreeMap::new(),
             endpoints: BTreeMap::new(),
+            clients: BTreeMap::new(),
             departed: VecDeque::new(),
             control: Control::Bot,
             control_epoch: ControlEpoch(0),
             turn: None,
             queue: VecDeque::new(),
+            drafts: BTreeMap::new(),
+            waiting: None,
+            ended: false,
+            covered: None,
+            lapsed: BTreeMap::new(),
             devices: BTreeMap::new(),
         }
     }
@@ -151,7 +222,7 @@ impl State {
         let departed = || {
             self.departed.iter().find(|(gone, _)| *gone == connection).map(|(_, counter)| *counter)
         };
-        let here = self.endpoints.get(&connection).map(|endpoint| endpoint.counter);
+        let here = self.endpoints.get(&connection).map(|endpoint| endpoint.taken.counter);
         here.or_else(departed).unwrap_or(0)
     }
 
@@ -163,7 +234,16 @@ impl State {
             TurnPhase::Waiting { until } => until,
         });
         let leaving = self.participants.values().filter_map(|participant| participant.leaves_at);
-        turn.into_iter().chain(leaving).min()
+        let waiting = self.waiting.and_then(|waiting| waiting.tell_at);
+        turn.into_iter().chain(leaving).chain(waiting).min()
+    }
+
+    /// What was taken of the messages that come over a connection.
+    pub(crate) fn taken<'a>(&'a self, endpoint: &'a Endpoint) -> Option<&'a Taken> {
+        match endpoint.client {
+            Some(client) => self.clients.get(&client).map(|client| &client.taken),
+            None => Some(&endpoint.taken),
+        }
     }
 }
 
@@ -172,5 +252,32 @@ impl State {
 impl std::fmt::Debug for Request {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Request(for event {}, {} bytes)", self.n, self.body.len())
+    }
+}
+
+// === impl Taken ===
+
+impl Taken {
+    /// Message `counter` has become event `n`.
+    pub(crate) fn take(&mut self, counter: u64, n: EventNumber) {
+        self.counter = counter;
+        if self.recent.len() >= RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(n);
+    }
+
+    /// The event that message `counter` became, while that is remembered.
+    pub(crate) fn event_of(&self, counter: u64) -> Option<EventNumber> {
+        let back = usize::try_from(self.counter.checked_sub(counter)?).ok()?;
+        self.recent.iter().rev().nth(back).copied()
+    }
+}
+
+// === impl Line ===
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Line({:?}, {} bytes)", self.role, self.text.len())
     }
 }

@@ -234,19 +234,21 @@ fn i20_an_agent_takes_over_and_gives_back() {
             "9< user joined Bea",
             "9< user joined Visitor",
             "9< new message hello",
-            "9< typing Bea",
-            "1< user joined Ann"
+            "9< typing Bea"
         ]
     );
     let now = office.step();
     let out = office.office.take_control(Socket(9), now).unwrap();
-    assert_eq!(office.show(out), ["1< stop typing Bea", "9< stop typing Bea"]);
+    assert_eq!(
+        office.show(out),
+        ["1< stop typing Bea", "1< user joined Ann", "9< stop typing Bea"]
+    );
     assert_eq!(office.reply("late"), [""; 0], "a draft");
-    assert_eq!(office.say(9, "ignored", "I am Ann"), ["1< new message I am Ann"]);
+    assert_eq!(office.say(9, "ignored", "I am Ann"), ["1< new message Ann I am Ann"]);
     assert_eq!(office.say(1, "S", "hello Ann"), ["9< new message hello Ann"]);
     let out = office.office.message(Socket(9), &frame("barge out", "S", None, now), now).unwrap();
-    assert_eq!(office.show(out), [""; 0]);
-    assert_eq!(office.say(9, "S", "one more"), [format!("9: {:?}", RejectCode::NotPermitted)]);
+    assert_eq!(office.show(out), ["1< user left Ann"]);
+    assert_eq!(office.say(9, "S", "one more"), [format!("9: {:?}", RejectCode::NotInControl)]);
     assert_eq!(
         office.say(1, "S", "bot?"),
         ["1< typing Bea", "9< new message bot?", "9< typing Bea", "bot< bot?"]

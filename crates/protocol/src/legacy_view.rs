@@ -81,9 +81,17 @@ impl LegacyView<'_> {
         }
         let time_ms = self.time_ms(event.n, event.stamp);
         match &event.kind {
-            EventKind::Joined { user, alias, display_name, .. } if *user != self.user => {
+            // What only staff see (who listens, notes) has no place in the published widget.
+            _ if event.audience == Audience::Staff => None,
+            EventKind::Joined { user, alias, display_name, .. }
+            | EventKind::SteppedIn { user, alias, display_name }
+                if *user != self.user =>
+            {
                 let sender = person(alias, display_name.as_deref());
                 Some(outgoing::user_joined(sender, time_ms))
+            }
+            EventKind::SteppedOut { user, alias, display_name, .. } if *user != self.user => {
+                Some(outgoing::user_left(person(alias, display_name.as_deref()), time_ms))
             }
             EventKind::Left { user, alias } if *user != self.user => {
                 Some(outgoing::user_left(person(alias, None), time_ms))
@@ -91,9 +99,10 @@ impl LegacyView<'_> {
             // Their own widget has drawn it already. A greeting is the widget's, nobody said it.
             EventKind::Said(said) if said.user != self.user && !said.greeting => {
                 let body = relay_body(&said.body);
-                Some(outgoing::new_message_widget(person(&said.alias, None), &body, time_ms))
+                let sender = person(&said.alias, said.display_name.as_deref());
+                Some(outgoing::new_message_widget(sender, &body, time_ms))
             }
-            EventKind::Replied { body, .. } => {
+            EventKind::Replied { body, .. } | EventKind::DraftSent { body, .. } => {
                 Some(outgoing::new_message_bot(self.bot(), body, time_ms))
             }
             EventKind::Notice { text, .. } => {

@@ -27,7 +27,8 @@ pub use self::json::{DEPTH_MAX, FRAME_BYTES_MAX, ShapeError, check_shape};
 pub use self::legacy_view::LegacyView;
 pub use self::outgoing::{Device, OutSender};
 pub use self::request::{
-    RequestError, RequestIdentity, RequestKind, VisitorRequest, readable_text, rebuild, relay_body,
+    HandBackLine, RequestError, RequestIdentity, RequestKind, VisitorRequest, readable_text,
+    rebuild, relay_body, with_hand_back,
 };
 pub use self::response::{BotAnswer, NormalisedResponse, NotAResponse, Removed, Why, normalise};
 pub use self::router_message::{

@@ -6,6 +6,7 @@
 //! which other people will see and which carries neither tokens nor real ids.
 
 mod fields;
+mod hand_back;
 mod readable;
 mod record;
 
@@ -15,7 +16,10 @@ use bytes::Bytes;
 
 use crate::json::{FRAME_BYTES_MAX, Node, Object, ShapeError, check_shape_within, parse};
 
-pub use self::readable::{readable_text, relay_body};
+pub use self::{
+    hand_back::{HandBackLine, with_hand_back},
+    readable::{readable_text, relay_body},
+};
 
 /// Longest type name of a custom request, in bytes.
 pub const TYPE_BYTES_MAX: usize = 64;

@@ -10,7 +10,9 @@ use std::time::Duration;
 use stentor_cluster::{Effects, Fanout, Log};
 use stentor_postoffice::{Effect, Session};
 use stentor_store::Store;
-use stentor_types::{BotResult, EffectId, EventNumber, Input, InputKind, Sequence};
+use stentor_types::{
+    BotResult, ConnectionId, EffectId, EventNumber, Input, InputKind, Sequence, UserKey,
+};
 use stentor_wire::pb;
 use tokio::{sync::mpsc, sync::oneshot, time::timeout};
 use tracing::{error, warn};
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Outcome { effect: EffectId, result: BotResult, answer: oneshot::Sender<pb::OutcomeReply> },
     /// Events again.
     Fetch { from: EventNumber, to: EventNumber, answer: oneshot::Sender<pb::FetchReply> },
+    /// Somebody types, or no longer does: the others are told, and it may be lost.
+    Signal { connection: ConnectionId, user: UserKey, typing: bool },
     /// A deadline has come, or the session is to be taken up after a restart.
     Tick,
 }
@@ -177,7 +181,7 @@ impl Command {
         match self {
             Self::Inputs { inputs, .. } => inputs.iter().map(said).sum(),
             Self::Outcome { result: BotResult::Reply { body, .. }, .. } => body.len(),
-            Self::Outcome { .. } | Self::Fetch { .. } | Self::Tick => 0,
+            Self::Outcome { .. } | Self::Fetch { .. } | Self::Signal { .. } | Self::Tick => 0,
         }
     }
 }
@@ -239,7 +243,7 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects> Actor<'a, L, S, B> {
                     inputs.push(Input { at, kind: InputKind::Outcome { effect: *effect, result } });
                 }
                 Command::Tick => inputs.push(Input { at, kind: InputKind::Tick }),
-                Command::Fetch { .. } => {}
+                Command::Fetch { .. } | Command::Signal { .. } => {}
             }
             spans.push(from..inputs.len());
         }
@@ -270,6 +274,9 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects> Actor<'a, L, S, B> {
                 }
                 Command::Fetch { from, to, answer } => {
                     let _ = answer.send(self.fetch(from, to).await);
+                }
+                Command::Signal { connection, user, typing } => {
+                    settle::signal(self, connection, user, typing);
                 }
                 Command::Tick => {}
             }

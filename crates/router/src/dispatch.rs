@@ -123,6 +123,15 @@ impl<L: Log, S: Store, B: Fanout + Effects> Dispatcher<L, S, B> {
                 }
                 Ok(answered.await.ok().map(reply::Kind::Fetch))
             }
+            RequestOf::Signal(request) => {
+                let key = Key { app, session: session_id(&request.session)? };
+                let connection = connection_from_pb(request.connection)?;
+                let user = user_key(&request.user)?;
+                let typing = request.typing;
+                // Lost if there is no room: the next one comes soon.
+                let _ = self.actors.send(&key, Command::Signal { connection, user, typing });
+                Ok(Some(reply::Kind::Signalled(true)))
+            }
         }
     }
 
@@ -143,9 +152,14 @@ impl<L: Log, S: Store, B: Fanout + Effects> Dispatcher<L, S, B> {
             let (session, input) = match input.kind.ok_or(DecodeError::Field("inputs.kind"))? {
                 InputOf::Attach(attach) => {
                     let claimed = attach.claimed.as_deref();
-                    match self.directories.resolve(&app, visitor, claimed).await {
+                    let known = attach.session.as_deref().map(session_id).transpose()?;
+                    let resolved = match known {
+                        Some(session) => Ok(Some(session)),
+                        None => self.directories.resolve(&app, visitor, claimed).await,
+                    };
+                    match resolved {
                         Ok(Some(session)) => {
-                            (session, request::attach_input(attach, at, connection, user, role))
+                            (session, request::attach_input(attach, at, connection, user, role)?)
                         }
                         Ok(None) => {
                             self.flush(&app, waiting.take(), &mut results).await;
@@ -161,7 +175,16 @@ impl<L: Log, S: Store, B: Fanout + Effects> Dispatcher<L, S, B> {
                     }
                 }
                 InputOf::Say(say) => {
-                    (session_id(&say.session)?, request::say_input(say, at, connection))
+                    (session_id(&say.session)?, request::say_input(say, at, connection)?)
+                }
+                InputOf::Control(control) => {
+                    (session_id(&control.session)?, request::control_input(control, at, user))
+                }
+                InputOf::Draft(draft) => {
+                    (session_id(&draft.session)?, request::draft_input(&draft, at, user)?)
+                }
+                InputOf::End(end) => {
+                    (session_id(&end.session)?, Input { at, kind: InputKind::End { user } })
                 }
                 InputOf::Detach(detach) => {
                     let delivered = detach.delivered.map(EventNumber);

@@ -4,38 +4,58 @@ use stentor_cluster::{Effects, Fanout, Log};
 use stentor_postoffice::{Session, TurnPhase};
 use stentor_store::Store;
 use stentor_types::{
-    Attach, BotResult, ConnectionId, EffectId, Epoch, EventNumber, Input, InputKind, Mid,
-    Permissions, Reply, Role, Say, Timestamp, UserKey,
+    Alias, Attach, BotResult, ClientClaim, ClientInstance, ConnectionId, Control, ControlChange,
+    DraftAction, EffectId, Epoch, EventNumber, Input, InputKind, Mid, Permissions, Reply, Role,
+    Say, Timestamp, UserKey,
 };
 use stentor_wire::{
-    DecodeError, clock_to_pb, decode_event, failure_from_pb, pb, pb::input_reply::Kind,
-    reject_to_pb, session_to_bytes,
+    DecodeError, client_instance, clock_to_pb, decode_event, failure_from_pb, pb,
+    pb::input_reply::Kind, reject_to_pb, role_to_pb, session_to_bytes,
 };
 
 use crate::actor::{Actor, Command, Trouble};
 
-/// Messages shown again at most when it is not known what was shown.
-const REPLAY_MAX: usize = 100;
+/// Messages that a visitor is shown again at most.
+const VISITOR_REPLAY_MAX: usize = 100;
+/// Messages that an agent is shown again at most.
+const AGENT_REPLAY_MAX: usize = 200;
 /// When to ask again after trouble that may pass.
 const TRY_AGAIN_MS: u32 = 500;
 
 /// Which inputs of a batch are attachments, and from where each is to be shown events again.
 #[derive(Debug, Default)]
-pub(crate) struct Attaching(Vec<(usize, UserKey, EventNumber)>);
+pub(crate) struct Attaching(Vec<(usize, Shown)>);
+
+/// Who is attached, and what they are to be shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown {
+    user: UserKey,
+    role: Role,
+    client: Option<ClientInstance>,
+    from: EventNumber,
+}
 
 // === impl Attaching ===
 
 impl Attaching {
     pub(crate) fn gather(session: &Session, inputs: &[Input]) -> Self {
         let attaching = inputs.iter().enumerate().filter_map(|(place, input)| match &input.kind {
-            InputKind::Attach(attach) => Some((place, attach.user, session.replay_from())),
+            InputKind::Attach(attach) => {
+                let shown = Shown {
+                    user: attach.user,
+                    role: attach.role,
+                    client: attach.client.map(|claim| claim.instance),
+                    from: session.replay_from(),
+                };
+                Some((place, shown))
+            }
             _ => None,
         });
         Self(attaching.collect())
     }
 
-    pub(crate) fn at(&self, place: usize) -> Option<(UserKey, EventNumber)> {
-        self.0.iter().find(|(at, ..)| *at == place).map(|(_, user, from)| (*user, *from))
+    pub(crate) fn at(&self, place: usize) -> Option<Shown> {
+        self.0.iter().find(|(at, _)| *at == place).map(|(_, shown)| *shown)
     }
 }
 
@@ -46,12 +66,10 @@ impl<L: Log, S: Store, B: Fanout + Effects> Actor<'_, L, S, B> {
     pub(crate) async fn input_reply(
         &self,
         reply: Reply,
-        attaching: Option<(UserKey, EventNumber)>,
+        attaching: Option<Shown>,
     ) -> pb::InputReply {
         let kind = match (reply, attaching) {
-            (Reply::Committed(n), Some((user, from))) => {
-                Kind::Attached(self.attached(user, from, n).await)
-            }
+            (Reply::Committed(n), Some(shown)) => Kind::Attached(self.attached(shown, n).await),
             (Reply::Committed(n), None) => Kind::Committed(n.0),
             (Reply::Duplicate(n), _) => Kind::Duplicate(n.map_or(0, |n| n.0)),
             (Reply::Rejected(code), _) => Kind::Rejected(reject_to_pb(code).into()),
@@ -62,13 +80,12 @@ impl<L: Log, S: Store, B: Fanout + Effects> Actor<'_, L, S, B> {
         pb::InputReply { kind: Some(kind) }
     }
 
-    async fn attached(
-        &self,
-        user: UserKey,
-        from: EventNumber,
-        n: EventNumber,
-    ) -> pb::AttachedReply {
+    /// Clients of the second dialect say themselves what they have and fetch the rest; all they need to know
+    /// is the session as it is.
+    async fn attached(&self, shown: Shown, n: EventNumber) -> pb::AttachedReply {
+        let user = shown.user;
         let state = self.session.state();
+        let from = if shown.client.is_some() { n } else { shown.from };
         let events = self.events(from, n).await;
         let mut stamp = state.last_stamp;
         let mut replay: Vec<_> = events
@@ -81,7 +98,11 @@ impl<L: Log, S: Store, B: Fanout + Effects> Actor<'_, L, S, B> {
                 Session::replays(user, &event).then_some(bytes)
             })
             .collect();
-        let surplus = replay.len().saturating_sub(REPLAY_MAX);
+        let most = match shown.role {
+            Role::Visitor => VISITOR_REPLAY_MAX,
+            Role::Agent => AGENT_REPLAY_MAX,
+        };
+        let surplus = replay.len().saturating_sub(most);
         replay.drain(..surplus);
         let segments = state.devices.get(&user).into_iter().flatten();
         let open = state.turn.as_ref().filter(|turn| turn.control_epoch == state.control_epoch);
@@ -93,6 +114,49 @@ impl<L: Log, S: Store, B: Fanout + Effects> Actor<'_, L, S, B> {
             segments: segments.map(|segment| clock_to_pb(user, *segment)).collect(),
             replay,
             typing: open.is_some_and(|turn| matches!(turn.phase, TurnPhase::Calling { .. })),
+            view: shown.client.is_some().then(|| self.view(shown)),
+        }
+    }
+
+    /// The session as it is now.
+    fn view(&self, shown: Shown) -> pb::SessionView {
+        let state = self.session.state();
+        let id = self.session.id();
+        let people = state.participants.values();
+        let control = match &state.control {
+            Control::Bot => Vec::new(),
+            Control::Agents(agents) => agents
+                .iter()
+                .map(|agent| match state.participants.get(agent) {
+                    Some(known) => known.alias.as_str().to_owned(),
+                    None => Alias::of(&id, *agent).as_str().to_owned(),
+                })
+                .collect(),
+        };
+        let counter = shown.client.and_then(|client| state.clients.get(&client));
+        pb::SessionView {
+            people: people
+                // Who only listens leaves no trace for visitors.
+                .filter(|person| {
+                    shown.role == Role::Agent
+                        || person.role == Role::Visitor
+                        || control.iter().any(|alias| alias == person.alias.as_str())
+                })
+                .map(|person| pb::ViewPerson {
+                    alias: person.alias.as_str().to_owned(),
+                    role: role_to_pb(person.role).into(),
+                    display_name: person.display_name.clone(),
+                })
+                .collect(),
+            control,
+            waiting_since: state.waiting.map_or(0, |waiting| waiting.since.0),
+            ended: state.ended,
+            you: Alias::of(&id, shown.user).as_str().to_owned(),
+            counter: counter.map_or(0, |client| client.taken.counter),
+            drafts: match shown.role {
+                Role::Agent => state.drafts.keys().map(|n| n.0).collect(),
+                Role::Visitor => Vec::new(),
+            },
         }
     }
 }
@@ -110,7 +174,7 @@ pub(crate) fn answer_trouble(command: Command, trouble: Trouble) {
             let _ = answer.send(reply);
         }
         Command::Fetch { answer, .. } => drop(answer),
-        Command::Tick => {}
+        Command::Signal { .. } | Command::Tick => {}
     }
 }
 
@@ -140,7 +204,7 @@ pub(crate) fn attach_input(
     connection: ConnectionId,
     user: UserKey,
     role: Role,
-) -> Input {
+) -> Result<Input, DecodeError> {
     let attach = Attach {
         connection,
         user,
@@ -149,23 +213,60 @@ pub(crate) fn attach_input(
         claimed: input.claimed,
         client_time: input.client_time,
         counter: input.counter,
-        permissions: Permissions::ALL,
+        permissions: if input.listens { Permissions::LISTEN } else { Permissions::ALL },
+        client: input.client.map(client_claim).transpose()?,
+        existing: input.session.is_some(),
     };
-    Input { at, kind: InputKind::Attach(attach) }
+    Ok(Input { at, kind: InputKind::Attach(attach) })
+}
+
+fn client_claim(claim: pb::ClientClaim) -> Result<ClientClaim, DecodeError> {
+    Ok(ClientClaim { instance: client_instance(&claim.instance)?, last: claim.last })
+}
+
+/// What an agent does with a draft, in the words of a session.
+pub(crate) fn draft_input(
+    input: &pb::DraftInput,
+    at: Timestamp,
+    user: UserKey,
+) -> Result<Input, DecodeError> {
+    let action = match pb::DraftAction::try_from(input.action) {
+        Ok(pb::DraftAction::Send) => DraftAction::Send,
+        Ok(pb::DraftAction::Dismiss) => DraftAction::Dismiss,
+        Ok(pb::DraftAction::Edited) => DraftAction::Edited,
+        Err(_) => return Err(DecodeError::Field("action")),
+    };
+    Ok(Input { at, kind: InputKind::Draft { user, turn: EventNumber(input.turn), action } })
+}
+
+/// Barge in or out, in the words of a session.
+pub(crate) fn control_input(input: pb::ControlInput, at: Timestamp, user: UserKey) -> Input {
+    let change = if input.take {
+        ControlChange::Take { user, display_name: input.display_name }
+    } else {
+        ControlChange::Release { user }
+    };
+    Input { at, kind: InputKind::Control(change) }
 }
 
 /// A message in the words of a session.
-pub(crate) fn say_input(input: pb::SayInput, at: Timestamp, connection: ConnectionId) -> Input {
+pub(crate) fn say_input(
+    input: pb::SayInput,
+    at: Timestamp,
+    connection: ConnectionId,
+) -> Result<Input, DecodeError> {
+    let client = input.client.map(|client| client_instance(&client)).transpose()?;
     let say = Say {
         connection,
-        mid: Mid { client: connection.into(), counter: input.counter },
+        mid: Mid { client: client.unwrap_or(connection.into()), counter: input.counter },
         client_time: input.client_time,
         text: input.text,
         greeting: input.greeting,
+        note: input.note,
         body: input.body,
         request: input.request,
     };
-    Input { at, kind: InputKind::Say(say) }
+    Ok(Input { at, kind: InputKind::Say(say) })
 }
 
 /// An outcome in the words of a session.

@@ -11,7 +11,8 @@ pub(crate) fn of(apps: &AppSet, app: &AppId) -> Rules {
     Rules {
         bot: bot.map(|bot| BotRules { timeout: bot.timeout, retry_delay_s: bot.retry_delay_s }),
         visitor_grace: app.visitor_grace,
+        agent_grace: app.agent_grace,
         queue_full_text: app.texts.queue_full.clone(),
-        ..Rules::default()
+        nobody_free_text: app.texts.nobody_free.clone(),
     }
 }

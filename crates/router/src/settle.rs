@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use prost::Message;
 use stentor_cluster::{Effects, Fanout, Log, PublishOutcome};
+use stentor_postoffice::State;
 use stentor_store::Store;
-use stentor_wire::{CommitRecord, pb, session_to_bytes};
+use stentor_types::{ConnectionId, Control, GatewayId, Role, UserKey};
+use stentor_wire::{CommitRecord, connection_to_pb, pb, role_to_pb, session_to_bytes};
 
 use crate::actor::Actor;
 
@@ -30,15 +32,9 @@ pub(crate) async fn settle<L: Log, S: Store, B: Fanout + Effects>(
 
 /// Sends one message to each gateway that holds a connection of the session.
 fn fan_out<L: Log, S: Store, B: Fanout + Effects>(actor: &Actor<'_, L, S, B>, events: &[Bytes]) {
-    let mut gateways: BTreeMap<_, Vec<u64>> = BTreeMap::new();
-    for (connection, endpoint) in &actor.session.state().endpoints {
-        if endpoint.permissions.receives {
-            gateways.entry(connection.gateway).or_default().push(connection.number);
-        }
-    }
     let shared = actor.actors.shared();
     let state = actor.session.state();
-    for (gateway, connections) in gateways {
+    for (gateway, connections) in receivers(state) {
         let message = pb::Fanout {
             app: actor.key.app.as_str().to_owned(),
             session: session_to_bytes(actor.key.session),
@@ -46,6 +42,7 @@ fn fan_out<L: Log, S: Store, B: Fanout + Effects>(actor: &Actor<'_, L, S, B>, ev
             events: events.to_vec(),
             connections: connections.clone(),
             head: state.n.0,
+            typing: None,
         };
         let outcome = Fanout::publish(&*shared.bus, gateway, message.encode_to_vec().into());
         if outcome == PublishOutcome::Full {
@@ -57,10 +54,63 @@ fn fan_out<L: Log, S: Store, B: Fanout + Effects>(actor: &Actor<'_, L, S, B>, ev
     }
 }
 
+/// Tells the others in a session that somebody types, or no longer does. Who only listens is told too,
+/// and never tells.
+pub(crate) fn signal<L: Log, S: Store, B: Fanout + Effects>(
+    actor: &Actor<'_, L, S, B>,
+    from: ConnectionId,
+    user: UserKey,
+    on: bool,
+) {
+    let state = actor.session.state();
+    let Some(endpoint) = state.endpoints.get(&from).filter(|endpoint| endpoint.user == user) else {
+        return;
+    };
+    let Some(person) = state.participants.get(&user) else { return };
+    let answers = match (&state.control, person.role) {
+        (_, Role::Visitor) => true,
+        (Control::Agents(agents), Role::Agent) => agents.contains(&user),
+        (Control::Bot, Role::Agent) => false,
+    };
+    if !endpoint.permissions.sends || !answers {
+        return;
+    }
+    let typing = pb::Typing {
+        alias: person.alias.as_str().to_owned(),
+        role: role_to_pb(person.role).into(),
+        on,
+        from: Some(connection_to_pb(from)),
+    };
+    for (gateway, connections) in receivers(state) {
+        let message = pb::Fanout {
+            app: actor.key.app.as_str().to_owned(),
+            session: session_to_bytes(actor.key.session),
+            epoch: state.epoch.0,
+            events: Vec::new(),
+            connections,
+            head: state.n.0,
+            typing: Some(typing.clone()),
+        };
+        let message = message.encode_to_vec().into();
+        let _ = Fanout::publish(&*actor.actors.shared().bus, gateway, message);
+    }
+}
+
+/// The connections that events are fanned out to, by gateway.
+fn receivers(state: &State) -> BTreeMap<GatewayId, Vec<u64>> {
+    let mut gateways: BTreeMap<_, Vec<u64>> = BTreeMap::new();
+    for (connection, endpoint) in &state.endpoints {
+        if endpoint.permissions.receives {
+            gateways.entry(connection.gateway).or_default().push(connection.number);
+        }
+    }
+    gateways
+}
+
 /// Sends a head to a gateway as soon as its queue has a place.
 fn tell_later<L: Log, S: Store, B: Fanout + Effects>(
     actor: &Actor<'_, L, S, B>,
-    gateway: stentor_types::GatewayId,
+    gateway: GatewayId,
     head: Bytes,
 ) {
     let shared = std::sync::Arc::clone(actor.actors.shared());

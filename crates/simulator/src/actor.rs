@@ -164,7 +164,7 @@ impl World {
                     inputs.push(Input { at: now, kind: InputKind::Outcome { effect, result } });
                 }
                 Command::Control(change, at) => {
-                    inputs.push(Input { at: *at, kind: InputKind::Control(*change) });
+                    inputs.push(Input { at: *at, kind: InputKind::Control(change.clone()) });
                 }
                 Command::GatewayLost(gateway, at) => {
                     let kind = InputKind::GatewayLost { gateway: *gateway };

@@ -164,6 +164,8 @@ fn input(request: &Request, item: &Item) -> Input {
                 client_time: *client_time,
                 counter: *counter,
                 permissions: Permissions::ALL,
+                client: None,
+                existing: false,
             };
             Input { at: *at, kind: InputKind::Attach(attach) }
         }

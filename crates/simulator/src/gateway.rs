@@ -245,8 +245,11 @@ impl World {
             Frame::Control { take } => {
                 let user = connection.visitor.user;
                 let Some(session) = connection.session else { return };
-                let change =
-                    if *take { ControlChange::Take(user) } else { ControlChange::Release(user) };
+                let change = if *take {
+                    ControlChange::Take { user, display_name: None }
+                } else {
+                    ControlChange::Release { user }
+                };
                 self.send(Job::Control { session, change });
                 return;
             }
@@ -401,6 +404,7 @@ impl World {
                 client_time: say.time,
                 text: request.text,
                 greeting: request.is_greeting,
+                note: false,
                 body: request.for_record,
                 request: if visitor { request.for_bot } else { Bytes::new() },
             },

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use crate::{
-    Alias, ConnectionId, ControlEpoch, EventNumber, GatewayId, Mid, Stamp, Timestamp, UserKey,
+    Alias, ClientInstance, ConnectionId, ControlEpoch, EventNumber, GatewayId, Mid, Stamp,
+    Timestamp, UserKey,
 };
 
 /// One thing that happened in a session.
@@ -88,6 +89,8 @@ pub enum EventKind {
         counter: u64,
         /// What it may do.
         permissions: Permissions,
+        /// Who numbers its messages; nothing if the connection itself does.
+        client: Option<ClientInstance>,
     },
     /// A connection went away.
     Detached {
@@ -119,7 +122,7 @@ pub enum EventKind {
         /// How it translates from here on.
         segment: ClockSegment,
     },
-    /// A visitor's message.
+    /// Somebody's message. One that only staff may see is a note among colleagues.
     Said(Said),
     /// The bot is being asked.
     TurnStarted {
@@ -164,6 +167,55 @@ pub enum EventKind {
         /// The Response.
         body: Bytes,
     },
+    /// An agent passed a draft on: it is the bot's answer now.
+    DraftSent {
+        /// The message that it answers.
+        turn: EventNumber,
+        /// Who did.
+        user: UserKey,
+        /// The name under which others see them.
+        alias: Alias,
+        /// The Response.
+        body: Bytes,
+    },
+    /// An agent dealt with a draft in another way.
+    DraftDone {
+        /// The message that it would have answered.
+        turn: EventNumber,
+        /// Who did.
+        user: UserKey,
+        /// The name under which others see them.
+        alias: Alias,
+        /// How.
+        how: DraftEnd,
+    },
+    /// A person answers the visitor from now on, who is told so.
+    SteppedIn {
+        /// Who.
+        user: UserKey,
+        /// The name under which others see them.
+        alias: Alias,
+        /// The name they gave.
+        display_name: Option<String>,
+    },
+    /// A person no longer answers the visitor.
+    SteppedOut {
+        /// Who.
+        user: UserKey,
+        /// The name under which others saw them.
+        alias: Alias,
+        /// The name they gave.
+        display_name: Option<String>,
+        /// They did not ask for it: their connections are gone.
+        lapsed: bool,
+    },
+    /// The conversation is over. The visitor's next message begins it again.
+    Ended {
+        /// Who said so.
+        user: UserKey,
+        /// The name under which others see them.
+        alias: Alias,
+    },
     /// The app says something itself, in the bot's voice.
     Notice {
         /// On what occasion.
@@ -191,13 +243,17 @@ pub enum EventKind {
     Unknown,
 }
 
-/// A visitor's message, free of secrets.
+/// A message, free of secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     /// Who.
     pub user: UserKey,
+    /// What they are here.
+    pub role: Role,
     /// The name under which others see them.
     pub alias: Alias,
+    /// The name they gave.
+    pub display_name: Option<String>,
     /// The client's number for it.
     pub mid: Mid,
     /// What was typed or chosen; nothing for a bare launch or selection.
@@ -257,6 +313,17 @@ pub enum TurnEnd {
 pub enum Notice {
     /// More messages were waiting for the bot than may wait; the oldest was given up.
     QueueFull,
+    /// A person was wanted, and nobody has come in time.
+    NobodyFree,
+}
+
+/// How an agent dealt with a draft without passing it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DraftEnd {
+    /// It is of no use.
+    Dismissed,
+    /// They answered in their own words.
+    Edited,
 }
 
 /// Why a message was refused for good.
@@ -268,6 +335,12 @@ pub enum RejectCode {
     NotPermitted,
     /// The session holds as many connections as it may.
     TooManyConnections,
+    /// The sender would have to take control first.
+    NotInControl,
+    /// The sender's client instance has been forgotten: whether the message was taken is not known any more.
+    Expired,
+    /// There is no such session, or it is somebody else's.
+    NoSession,
 }
 
 // === impl Permissions ===
@@ -275,6 +348,8 @@ pub enum RejectCode {
 impl Permissions {
     /// Takes part fully.
     pub const ALL: Self = Self { sends: true, receives: true };
+    /// Only listens.
+    pub const LISTEN: Self = Self { sends: false, receives: true };
 }
 
 // === impl ClockSegment ===

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::{
-    ConnectionId, Epoch, EventNumber, FailureReason, GatewayId, Mid, Permissions, RejectCode, Role,
-    Timestamp, UserKey,
+    ClientInstance, ConnectionId, Epoch, EventNumber, FailureReason, GatewayId, Mid, Permissions,
+    RejectCode, Role, Timestamp, UserKey,
 };
 
 /// Something that a session has to decide about.
@@ -21,7 +21,7 @@ pub struct Input {
 pub enum InputKind {
     /// A connection wants to take part.
     Attach(Attach),
-    /// A visitor's message.
+    /// A message.
     Say(Say),
     /// A connection is gone.
     Detach {
@@ -55,6 +55,20 @@ pub enum InputKind {
     },
     /// Somebody takes or gives back control.
     Control(ControlChange),
+    /// An agent deals with an answer of the bot that came too late.
+    Draft {
+        /// Who.
+        user: UserKey,
+        /// The message that it would have answered.
+        turn: EventNumber,
+        /// What is to become of it.
+        action: DraftAction,
+    },
+    /// Staff end the conversation.
+    End {
+        /// Who.
+        user: UserKey,
+    },
     /// A deadline may have passed.
     Tick,
 }
@@ -78,9 +92,33 @@ pub struct Attach {
     pub counter: u64,
     /// What it may do.
     pub permissions: Permissions,
+    /// Who numbers its messages; nothing if the connection itself does.
+    pub client: Option<ClientClaim>,
+    /// The session must exist already.
+    pub existing: bool,
 }
 
-/// A visitor's message.
+/// A client instance, and what it believes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientClaim {
+    /// Which.
+    pub instance: ClientInstance,
+    /// The highest counter that it ever gave to a message for this session; 0 = none.
+    pub last: u64,
+}
+
+/// What is to become of a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DraftAction {
+    /// It goes to the visitor as it is.
+    Send,
+    /// It is dropped.
+    Dismiss,
+    /// It is answered in the agent's own words, which come as a message.
+    Edited,
+}
+
+/// A message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Say {
     /// Over which connection it came.
@@ -93,6 +131,8 @@ pub struct Say {
     pub text: Option<String>,
     /// The widget's greeting.
     pub greeting: bool,
+    /// For colleagues only.
+    pub note: bool,
     /// The Request without identities and tokens: kept.
     pub body: Bytes,
     /// The Request for the bot, secrets included: never shown to a client.
@@ -127,12 +167,20 @@ pub enum BotResult {
 }
 
 /// Somebody takes or gives back control.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlChange {
     /// This user answers the visitor from now on, beside those who already do.
-    Take(UserKey),
+    Take {
+        /// Who.
+        user: UserKey,
+        /// The name they want to be seen under; nothing: the one they joined with.
+        display_name: Option<String>,
+    },
     /// This user no longer does; the bot answers again when nobody is left.
-    Release(UserKey),
+    Release {
+        /// Who.
+        user: UserKey,
+    },
 }
 
 /// What became of an input.

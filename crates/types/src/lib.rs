@@ -15,11 +15,14 @@ mod session_id;
 pub use self::{
     connection::{ClientInstance, ConnectionId, GatewayId, Mid},
     event::{
-        Audience, ClockSegment, Control, Event, EventKind, FailureReason, Notice, Permissions,
-        RejectCode, Role, Said, TurnEnd,
+        Audience, ClockSegment, Control, DraftEnd, Event, EventKind, FailureReason, Notice,
+        Permissions, RejectCode, Role, Said, TurnEnd,
     },
     id::{Alias, AppId, CommitId, Incarnation, InvalidId, UserKey, Visitor},
-    input::{Attach, BotResult, ControlChange, EffectId, Input, InputKind, Reply, Say},
+    input::{
+        Attach, BotResult, ClientClaim, ControlChange, DraftAction, EffectId, Input, InputKind,
+        Reply, Say,
+    },
     number::{ControlEpoch, Epoch, EventNumber, Sequence, Stamp, Timestamp},
     session_id::{PARTITIONS, Partition, PlacementKey, SessionId},
 };

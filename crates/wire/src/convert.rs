@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use stentor_types::{
-    AppId, ClockSegment, ConnectionId, EventNumber, FailureReason, GatewayId, Permissions,
-    RejectCode, Role, SessionId, Stamp, UserKey,
+    AppId, ClientInstance, ClockSegment, ConnectionId, EventNumber, FailureReason, GatewayId,
+    Permissions, RejectCode, Role, SessionId, Stamp, UserKey,
 };
 
 use crate::{DecodeError, pb};
@@ -28,6 +28,21 @@ pub fn user_to_bytes(user: UserKey) -> Bytes {
 /// There are not 16.
 pub fn user_key(bytes: &[u8]) -> Result<UserKey, DecodeError> {
     bytes.try_into().map(UserKey).map_err(|_| DecodeError::Field("user"))
+}
+
+/// The 16 bytes of a client instance.
+#[must_use]
+pub fn client_to_bytes(client: ClientInstance) -> Bytes {
+    Bytes::copy_from_slice(&client.0.to_be_bytes())
+}
+
+/// A client instance of 16 bytes.
+///
+/// # Errors
+/// There are not 16.
+pub fn client_instance(bytes: &[u8]) -> Result<ClientInstance, DecodeError> {
+    let bytes = bytes.try_into().map_err(|_| DecodeError::Field("client"))?;
+    Ok(ClientInstance(u128::from_be_bytes(bytes)))
 }
 
 /// The 24 bytes of a session id.
@@ -134,6 +149,9 @@ pub const fn reject_to_pb(code: RejectCode) -> pb::RejectCode {
         RejectCode::Poison => pb::RejectCode::Poison,
         RejectCode::NotPermitted => pb::RejectCode::NotPermitted,
         RejectCode::TooManyConnections => pb::RejectCode::TooManyConnections,
+        RejectCode::NotInControl => pb::RejectCode::NotInControl,
+        RejectCode::Expired => pb::RejectCode::Expired,
+        RejectCode::NoSession => pb::RejectCode::NoSession,
     }
 }
 
@@ -142,6 +160,9 @@ pub(crate) fn reject_from_pb(code: i32) -> RejectCode {
     match pb::RejectCode::try_from(code) {
         Ok(pb::RejectCode::Poison) => RejectCode::Poison,
         Ok(pb::RejectCode::TooManyConnections) => RejectCode::TooManyConnections,
+        Ok(pb::RejectCode::NotInControl) => RejectCode::NotInControl,
+        Ok(pb::RejectCode::Expired) => RejectCode::Expired,
+        Ok(pb::RejectCode::NoSession) => RejectCode::NoSession,
         Ok(pb::RejectCode::NotPermitted) | Err(_) => RejectCode::NotPermitted,
     }
 }

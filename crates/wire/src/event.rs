@@ -5,16 +5,16 @@ use std::{collections::BTreeSet, sync::Arc};
 use bytes::Bytes;
 use prost::Message;
 use stentor_types::{
-    Alias, Audience, ClientInstance, Control, ControlEpoch, Event, EventKind, EventNumber,
-    GatewayId, Mid, Notice, Said, Stamp, Timestamp, TurnEnd,
+    Alias, Audience, Control, ControlEpoch, DraftEnd, Event, EventKind, EventNumber, GatewayId,
+    Mid, Notice, Said, Stamp, Timestamp, TurnEnd,
 };
 
 use crate::{
     DecodeError,
     convert::{
-        clock_from_pb, clock_to_pb, connection_from_pb, connection_to_pb, failure_from_pb,
-        failure_to_pb, permissions, reject_from_pb, reject_to_pb, role_from_pb, role_to_pb,
-        user_key, user_to_bytes,
+        client_instance, client_to_bytes, clock_from_pb, clock_to_pb, connection_from_pb,
+        connection_to_pb, failure_from_pb, failure_to_pb, permissions, reject_from_pb,
+        reject_to_pb, role_from_pb, role_to_pb, user_key, user_to_bytes,
     },
     pb::{self, event::Kind},
 };
@@ -67,13 +67,14 @@ fn encode_kind(kind: &EventKind) -> Option<Kind> {
             alias: alias.as_str().to_owned(),
             display_name: display_name.clone(),
         }),
-        EventKind::Attached { connection, user, counter, permissions } => {
+        EventKind::Attached { connection, user, counter, permissions, client } => {
             Kind::Attached(pb::Attached {
                 connection: Some(connection_to_pb(*connection)),
                 user: user_to_bytes(*user),
                 counter: *counter,
                 sends: permissions.sends,
                 receives: permissions.receives,
+                client: client.map(client_to_bytes),
             })
         }
         EventKind::Detached { connection, delivered, leaves_at } => Kind::Detached(pb::Detached {
@@ -95,6 +96,8 @@ fn encode_kind(kind: &EventKind) -> Option<Kind> {
             text: said.text.clone(),
             greeting: said.greeting,
             body: said.body.clone(),
+            role: role_to_pb(said.role).into(),
+            display_name: said.display_name.clone(),
         }),
         EventKind::TurnStarted { turn, attempt, deadline } => Kind::TurnStarted(pb::TurnStarted {
             turn: turn.0,
@@ -118,9 +121,44 @@ fn encode_kind(kind: &EventKind) -> Option<Kind> {
         EventKind::Draft { turn, body } => {
             Kind::Draft(pb::Draft { turn: turn.0, body: body.clone() })
         }
+        EventKind::DraftSent { turn, user, alias, body } => Kind::DraftSent(pb::DraftSent {
+            turn: turn.0,
+            user: user_to_bytes(*user),
+            alias: alias.as_str().to_owned(),
+            body: body.clone(),
+        }),
+        EventKind::DraftDone { turn, user, alias, how } => {
+            let how = match how {
+                DraftEnd::Dismissed => pb::DraftEnd::Dismissed,
+                DraftEnd::Edited => pb::DraftEnd::Edited,
+            };
+            Kind::DraftDone(pb::DraftDone {
+                turn: turn.0,
+                user: user_to_bytes(*user),
+                alias: alias.as_str().to_owned(),
+                how: how.into(),
+            })
+        }
+        EventKind::SteppedIn { user, alias, display_name } => Kind::SteppedIn(pb::SteppedIn {
+            user: user_to_bytes(*user),
+            alias: alias.as_str().to_owned(),
+            display_name: display_name.clone(),
+        }),
+        EventKind::SteppedOut { user, alias, display_name, lapsed } => {
+            Kind::SteppedOut(pb::SteppedOut {
+                user: user_to_bytes(*user),
+                alias: alias.as_str().to_owned(),
+                display_name: display_name.clone(),
+                lapsed: *lapsed,
+            })
+        }
+        EventKind::Ended { user, alias } => {
+            Kind::Ended(pb::Ended { user: user_to_bytes(*user), alias: alias.as_str().to_owned() })
+        }
         EventKind::Notice { notice, text } => {
             let notice = match notice {
                 Notice::QueueFull => pb::Notice::QueueFull,
+                Notice::NobodyFree => pb::Notice::NobodyFree,
             };
             Kind::Noticed(pb::Noticed { notice: notice.into(), text: text.clone() })
         }
@@ -157,6 +195,7 @@ fn decode_kind(kind: Kind) -> Result<EventKind, DecodeError> {
             user: user_key(&attached.user)?,
             counter: attached.counter,
             permissions: permissions(attached.sends, attached.receives),
+            client: attached.client.map(|client| client_instance(&client)).transpose()?,
         },
         Kind::Detached(detached) => EventKind::Detached {
             connection: connection_from_pb(detached.connection)?,
@@ -173,14 +212,20 @@ fn decode_kind(kind: Kind) -> Result<EventKind, DecodeError> {
         Kind::Clock(clock) => {
             EventKind::Clock { user: user_key(&clock.user)?, segment: clock_from_pb(&clock) }
         }
-        Kind::Said(said) => EventKind::Said(Said {
-            user: user_key(&said.user)?,
-            alias: alias(&said.alias),
-            mid: decode_mid(said.mid)?,
-            text: said.text,
-            greeting: said.greeting,
-            body: said.body,
-        }),
+        Kind::Said(said) => match role_from_pb(said.role) {
+            Ok(role) => EventKind::Said(Said {
+                user: user_key(&said.user)?,
+                role,
+                alias: alias(&said.alias),
+                display_name: said.display_name,
+                mid: decode_mid(said.mid)?,
+                text: said.text,
+                greeting: said.greeting,
+                body: said.body,
+            }),
+            // A role of a later version.
+            Err(_) => EventKind::Unknown,
+        },
         Kind::TurnStarted(started) => EventKind::TurnStarted {
             turn: EventNumber(started.turn),
             attempt: attempt(started.attempt)?,
@@ -205,8 +250,43 @@ fn decode_kind(kind: Kind) -> Result<EventKind, DecodeError> {
             Ok(pb::Notice::QueueFull) => {
                 EventKind::Notice { notice: Notice::QueueFull, text: noticed.text }
             }
+            Ok(pb::Notice::NobodyFree) => {
+                EventKind::Notice { notice: Notice::NobodyFree, text: noticed.text }
+            }
             Err(_) => EventKind::Unknown,
         },
+        Kind::DraftSent(sent) => EventKind::DraftSent {
+            turn: EventNumber(sent.turn),
+            user: user_key(&sent.user)?,
+            alias: alias(&sent.alias),
+            body: sent.body,
+        },
+        Kind::DraftDone(done) => {
+            let how = match pb::DraftEnd::try_from(done.how) {
+                Ok(pb::DraftEnd::Dismissed) | Err(_) => DraftEnd::Dismissed,
+                Ok(pb::DraftEnd::Edited) => DraftEnd::Edited,
+            };
+            EventKind::DraftDone {
+                turn: EventNumber(done.turn),
+                user: user_key(&done.user)?,
+                alias: alias(&done.alias),
+                how,
+            }
+        }
+        Kind::SteppedIn(stepped) => EventKind::SteppedIn {
+            user: user_key(&stepped.user)?,
+            alias: alias(&stepped.alias),
+            display_name: stepped.display_name,
+        },
+        Kind::SteppedOut(stepped) => EventKind::SteppedOut {
+            user: user_key(&stepped.user)?,
+            alias: alias(&stepped.alias),
+            display_name: stepped.display_name,
+            lapsed: stepped.lapsed,
+        },
+        Kind::Ended(ended) => {
+            EventKind::Ended { user: user_key(&ended.user)?, alias: alias(&ended.alias) }
+        }
         Kind::ControlChanged(changed) => EventKind::ControlChanged {
             control: decode_control(changed.control.as_ref())?,
             epoch: ControlEpoch(changed.epoch),
@@ -220,13 +300,12 @@ fn decode_kind(kind: Kind) -> Result<EventKind, DecodeError> {
 }
 
 fn encode_mid(mid: Mid) -> pb::Mid {
-    pb::Mid { client: Bytes::copy_from_slice(&mid.client.0.to_be_bytes()), counter: mid.counter }
+    pb::Mid { client: client_to_bytes(mid.client), counter: mid.counter }
 }
 
 fn decode_mid(mid: Option<pb::Mid>) -> Result<Mid, DecodeError> {
     let mid = mid.ok_or(DecodeError::Field("mid"))?;
-    let client = mid.client.as_ref().try_into().map_err(|_| DecodeError::Field("mid.client"))?;
-    Ok(Mid { client: ClientInstance(u128::from_be_bytes(client)), counter: mid.counter })
+    Ok(Mid { client: client_instance(&mid.client)?, counter: mid.counter })
 }
 
 fn alias(text: &str) -> Alias {

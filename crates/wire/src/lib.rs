@@ -16,9 +16,9 @@ mod snapshot;
 pub use self::{
     commit::{CommitRecord, FORMAT, LOGIC, decode_commit, encode_commit},
     convert::{
-        app_id, clock_from_pb, clock_to_pb, connection_from_pb, connection_to_pb, failure_from_pb,
-        failure_to_pb, reject_to_pb, role_from_pb, role_to_pb, session_id, session_to_bytes,
-        user_key, user_to_bytes,
+        app_id, client_instance, client_to_bytes, clock_from_pb, clock_to_pb, connection_from_pb,
+        connection_to_pb, failure_from_pb, failure_to_pb, reject_to_pb, role_from_pb, role_to_pb,
+        session_id, session_to_bytes, user_key, user_to_bytes,
     },
     directory::{DirectoryRecord, decode_directory, encode_directory},
     event::{decode_event, encode_event},

@@ -4,14 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use prost::Message;
-use stentor_postoffice::{Endpoint, Participant, Request, State, Turn, TurnPhase};
+use stentor_postoffice::{
+    Client, Covered, Endpoint, Line, Participant, Request, State, Taken, Turn, TurnPhase, Waiting,
+};
 use stentor_types::{Alias, ControlEpoch, Epoch, EventNumber, Stamp, Timestamp};
 
 use crate::{
     DecodeError, FORMAT,
     convert::{
-        clock_from_pb, clock_to_pb, connection_from_pb, connection_to_pb, permissions,
-        role_from_pb, role_to_pb, user_key, user_to_bytes,
+        client_instance, client_to_bytes, clock_from_pb, clock_to_pb, connection_from_pb,
+        connection_to_pb, permissions, role_from_pb, role_to_pb, user_key, user_to_bytes,
     },
     event::{decode_control, encode_control},
     pb,
@@ -45,10 +47,23 @@ pub fn encode_snapshot(state: &State) -> Bytes {
     let endpoints = state.endpoints.iter().map(|(connection, endpoint)| pb::EndpointState {
         connection: Some(connection_to_pb(*connection)),
         user: user_to_bytes(endpoint.user),
-        counter: endpoint.counter,
-        recent: endpoint.recent.iter().map(|n| n.0).collect(),
+        counter: endpoint.taken.counter,
+        recent: numbers(&endpoint.taken),
         sends: endpoint.permissions.sends,
         receives: endpoint.permissions.receives,
+        client: endpoint.client.map(client_to_bytes),
+    });
+    let clients = state.clients.iter().map(|(instance, client)| pb::ClientState {
+        client: client_to_bytes(*instance),
+        user: user_to_bytes(client.user),
+        counter: client.taken.counter,
+        recent: numbers(&client.taken),
+        used: client.used.0,
+    });
+    let drafts = state.drafts.iter().map(|(n, body)| pb::BotRequest { n: n.0, body: body.clone() });
+    let lapsed = state.lapsed.iter().map(|(user, name)| pb::LapsedState {
+        user: user_to_bytes(*user),
+        display_name: name.clone(),
     });
     let devices = state.devices.iter().map(|(user, segments)| pb::DeviceState {
         user: user_to_bytes(*user),
@@ -75,6 +90,15 @@ pub fn encode_snapshot(state: &State) -> Bytes {
         devices: devices.collect(),
         departed: departed.collect(),
         last_shown: state.last_shown.0,
+        clients: clients.collect(),
+        drafts: drafts.collect(),
+        waiting: state.waiting.map(|waiting| pb::WaitingState {
+            since: waiting.since.0,
+            tell_at: waiting.tell_at.map_or(0, |at| at.0),
+        }),
+        ended: state.ended,
+        covered: state.covered.as_ref().map(encode_covered),
+        lapsed: lapsed.collect(),
     };
     snapshot.encode_to_vec().into()
 }
@@ -105,8 +129,8 @@ pub fn decode_snapshot(bytes: &Bytes) -> Result<State, DecodeError> {
         let endpoint = Endpoint {
             user,
             permissions: permissions(endpoint.sends, endpoint.receives),
-            counter: endpoint.counter,
-            recent: endpoint.recent.into_iter().map(EventNumber).collect(),
+            client: endpoint.client.map(|client| client_instance(&client)).transpose()?,
+            taken: taken(endpoint.counter, endpoint.recent),
         };
         state.endpoints.insert(connection, endpoint);
     }
@@ -122,7 +146,53 @@ pub fn decode_snapshot(bytes: &Bytes) -> Result<State, DecodeError> {
         let segments = device.segments.iter().map(clock_from_pb).collect();
         state.devices.insert(user_key(&device.user)?, segments);
     }
+    for client in snapshot.clients {
+        let instance = client_instance(&client.client)?;
+        let client = Client {
+            user: user_key(&client.user)?,
+            taken: taken(client.counter, client.recent),
+            used: EventNumber(client.used),
+        };
+        state.clients.insert(instance, client);
+    }
+    state.drafts =
+        snapshot.drafts.into_iter().map(|draft| (EventNumber(draft.n), draft.body)).collect();
+    state.waiting = snapshot.waiting.map(|waiting| Waiting {
+        since: Timestamp(waiting.since),
+        tell_at: (waiting.tell_at > 0).then_some(Timestamp(waiting.tell_at)),
+    });
+    state.ended = snapshot.ended;
+    state.covered = snapshot.covered.map(decode_covered).transpose()?;
+    for lapsed in snapshot.lapsed {
+        state.lapsed.insert(user_key(&lapsed.user)?, lapsed.display_name);
+    }
     Ok(state)
+}
+
+fn numbers(taken: &Taken) -> Vec<u64> {
+    taken.recent.iter().map(|n| n.0).collect()
+}
+
+fn taken(counter: u64, recent: Vec<u64>) -> Taken {
+    Taken { counter, recent: recent.into_iter().map(EventNumber).collect() }
+}
+
+fn encode_covered(covered: &Covered) -> pb::Covered {
+    let lines = covered.lines.iter().map(|line| pb::CoveredLine {
+        role: role_to_pb(line.role).into(),
+        name: line.name.clone(),
+        text: line.text.clone(),
+    });
+    pb::Covered { from: covered.from.0, to: covered.to.0, lines: lines.collect() }
+}
+
+fn decode_covered(covered: pb::Covered) -> Result<Covered, DecodeError> {
+    let lines = covered.lines.into_iter().map(|line| {
+        let role = role_from_pb(line.role)?;
+        Ok(Line { role, name: line.name, text: line.text })
+    });
+    let lines = lines.collect::<Result<_, DecodeError>>()?;
+    Ok(Covered { from: EventNumber(covered.from), to: EventNumber(covered.to), lines })
 }
 
 fn participants(

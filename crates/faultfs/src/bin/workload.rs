@@ -205,16 +205,19 @@ fn input(conversation: &Conversation, now: Timestamp, dice: &mut Dice) -> Input 
             client_time: None,
             counter: 0,
             permissions: Permissions::ALL,
+            client: None,
+            existing: false,
         }),
         Some(endpoint) => {
             let length = usize::try_from(1 + dice.roll(3_000)).unwrap_or(1);
             let body = Bytes::from(vec![b'a' + u8::try_from(dice.roll(26)).unwrap_or(0); length]);
             InputKind::Say(Say {
                 connection,
-                mid: Mid { client: connection.into(), counter: endpoint.counter + 1 },
+                mid: Mid { client: connection.into(), counter: endpoint.taken.counter + 1 },
                 client_time: None,
                 text: Some("text".into()),
                 greeting: false,
+                note: false,
                 body,
                 request: Bytes::new(),
             })

@@ -18,6 +18,7 @@ fn app(name: &str, origins: &[&str]) -> App {
         log_retention: std::time::Duration::from_secs(1),
         history_retention: std::time::Duration::from_secs(1),
         visitor_grace: std::time::Duration::from_secs(1),
+        agent_grace: std::time::Duration::from_secs(1),
         widget: Default::default(),
     }
 }

@@ -160,6 +160,6 @@ fn read(kind: reply::Kind) -> Result<Answer, Option<Duration>> {
         }
         reply::Kind::Fetch(events) => Ok(Answer::Events(events)),
         reply::Kind::Malformed(_) => Ok(Answer::Malformed),
-        reply::Kind::Outcome(_) => Err(None),
+        reply::Kind::Outcome(_) | reply::Kind::Signalled(_) => Err(None),
     }
 }

@@ -70,6 +70,7 @@ impl<B: Ingress> Member<B> {
             display_name: greeting.name.as_deref().map(str::to_owned),
             client_time: greeting.client_time,
             counter: self.taken,
+            ..Default::default()
         };
         input(greeting.at.0, connection_input::Kind::Attach(attach))
     }
@@ -105,6 +106,7 @@ impl<B: Ingress> Member<B> {
                 text: request.text,
                 body: request.for_record,
                 request: request.for_bot,
+                ..Default::default()
             };
             inputs.push(input(greeting.at.0, connection_input::Kind::Say(say)));
         }

@@ -176,7 +176,9 @@ async fn trap_8_what_happens_is_shown_to_each_as_it_concerns_them() {
     let said = |user: UserKey, text: &str| {
         EventKind::Said(Said {
             user,
+            role: Role::Visitor,
             alias: Alias("v-1".into()),
+            display_name: None,
             mid: Mid { client: ClientInstance(1), counter: 1 },
             text: Some(text.to_owned()),
             greeting: false,

@@ -175,6 +175,7 @@ impl State {
                 let events = events.skip(from).take(count).cloned().collect();
                 reply::Kind::Fetch(pb::FetchReply { epoch: 1, events })
             }
+            request::Kind::Signal(_) => reply::Kind::Signalled(true),
             request::Kind::Outcome(_) => panic!("a gateway knows no outcomes"),
         }
     }
@@ -204,6 +205,7 @@ impl State {
                     segments: self.segments.clone(),
                     replay: std::mem::take(&mut self.replay),
                     typing: self.typing,
+                    view: None,
                 })
             }
             connection_input::Kind::Say(_) if self.forgets => input_reply::Kind::AttachFirst(true),
@@ -223,6 +225,9 @@ impl State {
                 self.detached.push(detach);
                 input_reply::Kind::Committed(1)
             }
+            connection_input::Kind::Control(_)
+            | connection_input::Kind::Draft(_)
+            | connection_input::Kind::End(_) => input_reply::Kind::Nothing(true),
         }
     }
 }
@@ -262,6 +267,7 @@ impl Rig {
             events: events.to_vec(),
             connections: to.to_vec(),
             head,
+            typing: None,
         };
         self.fanout.send(message.encode_to_vec().into()).await.unwrap();
     }
@@ -302,6 +308,7 @@ pub(crate) fn app(name: &str) -> App {
         log_retention: Duration::from_secs(60),
         history_retention: Duration::from_secs(60),
         visitor_grace: Duration::from_secs(60),
+        agent_grace: Duration::from_secs(60),
         widget: Default::default(),
     }
 }

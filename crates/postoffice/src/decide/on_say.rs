@@ -1,52 +1,82 @@
 //! A message arrives.
 
+use stentor_protocol::{HandBackLine, with_hand_back};
 use stentor_types::{
-    Alias, Audience, Control, EventKind, Notice, RejectCode, Reply, Role, Said, Say, Timestamp,
-    TurnEnd,
+    Audience, Control, EventKind, Notice, RejectCode, Reply, Role, Said, Say, Timestamp, TurnEnd,
 };
 
-use super::{Decision, not_next};
+use super::Decision;
 use crate::rules::{QUEUE_BYTES_MAX, QUEUE_MAX};
+use crate::state::{Covered, Line};
+
+/// The Request, and what the bot is told besides: what was said while people answered.
+fn hand_back(request: &bytes::Bytes, covered: &Covered) -> bytes::Bytes {
+    let said_by = |line: &Line| match line.role {
+        Role::Visitor => "visitor",
+        Role::Agent => "agent",
+    };
+    let lines = covered.lines.iter().map(|line| HandBackLine {
+        role: said_by(line),
+        name: &line.name,
+        text: &line.text,
+    });
+    with_hand_back(request, covered.from.0, covered.to.0, lines)
+}
 
 impl Decision<'_> {
     pub(super) fn on_say(&mut self, say: &Say, at: Timestamp) -> Reply {
         let Some(endpoint) = self.state.endpoints.get(&say.connection) else {
             return Reply::AttachFirst;
         };
-        if let Some(reply) = not_next(endpoint, say.connection, say.mid) {
+        if let Some(reply) = self.not_next(endpoint, say.connection, say.mid) {
             return reply;
         }
-        let (user, sends) = (endpoint.user, endpoint.permissions.sends);
-        let role = self.state.participants.get(&user).map(|participant| participant.role);
-        let in_control = match (&self.state.control, role) {
-            (_, Some(Role::Visitor)) => true,
-            (Control::Agents(agents), Some(Role::Agent)) => agents.contains(&user),
-            _ => false,
+        let (user, legacy) = (endpoint.user, endpoint.client.is_none());
+        let participant = self.state.participants.get(&user);
+        let role = participant.map(|participant| participant.role);
+        let display_name = participant.and_then(|participant| participant.display_name.clone());
+        let may = match role {
+            _ if !endpoint.permissions.sends => Err(RejectCode::NotPermitted),
+            Some(Role::Visitor) if !say.note => Ok(Role::Visitor),
+            Some(Role::Agent) if say.note || self.holds_control(user) => Ok(Role::Agent),
+            // Their widget still shows that they are in: it does not know that it was away for long.
+            Some(Role::Agent) if legacy && self.state.lapsed.contains_key(&user) => {
+                let name = self.state.lapsed.get(&user).cloned().flatten();
+                self.take_control(user, name.as_deref());
+                Ok(Role::Agent)
+            }
+            Some(Role::Agent) => Err(RejectCode::NotInControl),
+            Some(Role::Visitor) | None => Err(RejectCode::NotPermitted),
         };
-        if !sends || !in_control {
-            let code = RejectCode::NotPermitted;
-            let body = bytes::Bytes::new();
-            self.emit(Audience::Staff, EventKind::Rejected { mid: say.mid, code, body });
-            return Reply::Rejected(code);
-        }
+        let role = match may {
+            Ok(role) => role,
+            Err(code) => {
+                let body = bytes::Bytes::new();
+                self.emit(Audience::Staff, EventKind::Rejected { mid: say.mid, code, body });
+                return Reply::Rejected(code);
+            }
+        };
         let floor = say.client_time.and_then(|time| self.measure_clock(user, time, at));
-        let alias = match self.state.participants.get(&user) {
-            Some(participant) => participant.alias.clone(),
-            None => Alias::of(&self.session, user),
-        };
         let said = Said {
             user,
-            alias,
+            role,
+            alias: self.alias(user),
+            // Visitors are seen under their alias.
+            display_name: display_name.filter(|_| role == Role::Agent),
             mid: say.mid,
             text: say.text.clone(),
             greeting: say.greeting,
             body: say.body.clone(),
         };
-        let for_bot = role == Some(Role::Visitor)
+        let for_bot = role == Role::Visitor
             && self.state.control == Control::Bot
             && self.context.rules.bot.is_some();
-        let request = for_bot.then(|| say.request.clone());
-        let n = self.emit_above(Audience::All, EventKind::Said(said), floor, request);
+        let request = for_bot.then(|| match &self.state.covered {
+            Some(covered) => hand_back(&say.request, covered),
+            None => say.request.clone(),
+        });
+        let audience = if say.note { Audience::Staff } else { Audience::All };
+        let n = self.emit_above(audience, EventKind::Said(said), floor, request);
         self.start_turn();
         self.bound_queue();
         Reply::Committed(n)

@@ -1,6 +1,6 @@
 //! Deadlines that have passed.
 
-use stentor_types::{Audience, Control, EventKind, FailureReason, Reply, Role, TurnEnd};
+use stentor_types::{Audience, EventKind, FailureReason, Notice, Reply, Role, TurnEnd};
 
 use super::Decision;
 use crate::state::TurnPhase;
@@ -10,6 +10,7 @@ impl Decision<'_> {
         let before = self.state.n;
         self.turn_due();
         self.graces_due();
+        self.waiting_due();
         if self.state.n == before { Reply::Nothing } else { Reply::Committed(self.state.n) }
     }
 
@@ -46,12 +47,22 @@ impl Decision<'_> {
             .map(|(user, participant)| (*user, participant.alias.clone(), participant.role))
             .collect();
         for (user, alias, role) in due {
-            let holds_control =
-                matches!(&self.state.control, Control::Agents(agents) if agents.contains(&user));
-            if role == Role::Agent && holds_control {
-                self.release(user);
-            }
-            self.emit(Audience::All, EventKind::Left { user, alias });
+            // Agents listen without a trace: only colleagues see them go.
+            let audience = match role {
+                Role::Visitor => Audience::All,
+                Role::Agent => Audience::Staff,
+            };
+            self.release(user, true);
+            self.emit(audience, EventKind::Left { user, alias });
+        }
+    }
+
+    /// The visitor is told that nobody has come; the mark stays.
+    fn waiting_due(&mut self) {
+        let told = self.state.waiting.and_then(|waiting| waiting.tell_at);
+        if told.is_some_and(|at| at <= self.at) {
+            let text = self.context.rules.nobody_free_text.clone();
+            self.emit(Audience::All, EventKind::Notice { notice: Notice::NobodyFree, text });
         }
     }
 }

@@ -107,6 +107,8 @@ impl PostOffice {
             client_time: frame.and_then(|frame| frame.time_ms),
             counter: connection.sent.saturating_sub(u64::from(say.is_some())),
             permissions: Permissions::ALL,
+            client: None,
+            existing: false,
         };
         connection.session = Some(session);
         let inputs = std::iter::once(InputKind::Attach(attach)).chain(say.map(InputKind::Say));

@@ -66,6 +66,7 @@ impl Connection {
             client_time,
             text: request.text,
             greeting: request.is_greeting,
+            note: false,
             body: request.for_record,
             request: if visitor { request.for_bot } else { Bytes::new() },
         }

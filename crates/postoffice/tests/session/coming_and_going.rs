@@ -51,13 +51,14 @@ fn trap_8_nobody_is_shown_what_is_their_own_again() {
         replayed
             .map(|event| match &event.kind {
                 EventKind::Joined { .. } => "joined",
+                EventKind::SteppedIn { .. } => "in",
                 EventKind::Said(_) => "said",
                 EventKind::Replied { .. } => "replied",
                 _ => "other",
             })
             .collect::<Vec<_>>()
     };
-    assert_eq!(shown(visitor()), ["joined", "replied", "said"]);
+    assert_eq!(shown(visitor()), ["replied", "in", "said"]);
     assert_eq!(shown(user_of('x').0), ["joined", "said", "replied"]);
 }
 

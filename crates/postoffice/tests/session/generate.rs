@@ -6,10 +6,12 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use stentor_postoffice::BotRules;
 use stentor_types::{
-    ControlChange, EventNumber, GatewayId, Input, InputKind, Mid, RejectCode, Reply,
+    ControlChange, EventNumber, GatewayId, Input, InputKind, RejectCode, Reply, Say,
 };
 
-use crate::script::{GATEWAY, Run, attach, connection, outcome, say, user_of};
+use crate::script::{
+    GATEWAY, Run, attach, client_of, connection, draft_action, mid, outcome, say, user_of,
+};
 
 /// One thing that happens; numbers are taken modulo what is there.
 #[derive(Clone, Debug)]
@@ -43,6 +45,18 @@ pub(crate) enum Action {
         name: char,
         take: bool,
     },
+    Note {
+        name: char,
+        skew: i64,
+    },
+    Draft {
+        name: char,
+        back: usize,
+        verb: &'static str,
+    },
+    End {
+        name: char,
+    },
     Tick,
     /// Decides what has gathered, then lets time pass, backwards if negative.
     Pass {
@@ -52,7 +66,7 @@ pub(crate) enum Action {
 }
 
 pub(crate) fn actions() -> impl Strategy<Value = Vec<Action>> {
-    let name = || prop::sample::select(vec!['a', 'b', 'x', 'y']);
+    let name = || prop::sample::select(vec!['a', 'b', 'p', 'q', 'x', 'y', 'z']);
     let skew = || prop_oneof![6 => Just(0_i64), 2 => -3_i64..0, 1 => 1_i64..3];
     let off = prop::option::of(prop::sample::select(vec![0_i64, -60, 60, 3]));
     let action = prop_oneof![
@@ -67,6 +81,10 @@ pub(crate) fn actions() -> impl Strategy<Value = Vec<Action>> {
         6 => (0_usize..4, prop::sample::select(vec!["reply", "handoff", "empty", "fail"]))
             .prop_map(|(back, verb)| Action::Outcome { back, verb }),
         2 => (name(), any::<bool>()).prop_map(|(name, take)| Action::Control { name, take }),
+        1 => (name(), skew()).prop_map(|(name, skew)| Action::Note { name, skew }),
+        2 => (name(), 0_usize..4, prop::sample::select(vec!["send", "dismiss", "edited"]))
+            .prop_map(|(name, back, verb)| Action::Draft { name, back, verb }),
+        1 => name().prop_map(|name| Action::End { name }),
         1 => Just(Action::Tick),
         8 => prop::sample::select(vec![0_i64, 1, 7, 1_000, 5_000, 16_000, 700_000, -3_000])
             .prop_map(|millis| Action::Pass { millis }),
@@ -123,10 +141,7 @@ fn input(run: &Run, gathered: &[InputKind], action: &Action) -> Option<InputKind
         }
         Action::Refuse { name, skew } => InputKind::Refuse {
             connection: connection(*name),
-            mid: Mid {
-                client: connection(*name).into(),
-                counter: counter(run, gathered, *name, *skew),
-            },
+            mid: mid(*name, counter(run, gathered, *name, *skew)),
             code: RejectCode::Poison,
             body: Bytes::new(),
         },
@@ -144,11 +159,21 @@ fn input(run: &Run, gathered: &[InputKind], action: &Action) -> Option<InputKind
         Action::Control { name, take } => {
             let user = user_of(*name).0;
             InputKind::Control(if *take {
-                ControlChange::Take(user)
+                ControlChange::Take { user, display_name: None }
             } else {
-                ControlChange::Release(user)
+                ControlChange::Release { user }
             })
         }
+        Action::Note { name, skew } => {
+            let note = say(*name, counter(run, gathered, *name, *skew), None, 1);
+            InputKind::Say(Say { note: true, ..note })
+        }
+        Action::Draft { name, back, verb } => InputKind::Draft {
+            user: user_of(*name).0,
+            turn: run.effects.iter().rev().nth(*back)?.id.turn,
+            action: draft_action(verb),
+        },
+        Action::End { name } => InputKind::End { user: user_of(*name).0 },
         Action::Tick => InputKind::Tick,
         Action::Pass { .. } | Action::Bot(_) => return None,
     })
@@ -156,10 +181,14 @@ fn input(run: &Run, gathered: &[InputKind], action: &Action) -> Option<InputKind
 
 fn counter(run: &Run, gathered: &[InputKind], name: char, skew: i64) -> u64 {
     let state = run.session.state();
-    let known = state.endpoints.get(&connection(name)).map_or(0, |endpoint| endpoint.counter);
+    let known = match client_of(name) {
+        Some(client) => state.clients.get(&client).map_or(0, |client| client.taken.counter),
+        None => state.endpoints.get(&connection(name)).map_or(0, |endpoint| endpoint.taken.counter),
+    };
+    let client = mid(name, 0).client;
     let waiting = gathered
         .iter()
-        .filter(|input| matches!(input, InputKind::Say(say) if say.connection == connection(name)))
+        .filter(|input| matches!(input, InputKind::Say(say) if say.mid.client == client))
         .count();
     known.saturating_add(waiting as u64).saturating_add(1).saturating_add_signed(skew)
 }

@@ -10,5 +10,6 @@ mod coming_and_going;
 mod control;
 mod generate;
 mod messages;
+mod people;
 mod properties;
 mod script;

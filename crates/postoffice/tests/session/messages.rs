@@ -104,7 +104,7 @@ fn s3_a_session_belongs_to_the_visitor_who_opened_it() {
 
 #[test]
 fn the_first_event_opens_the_session() {
-    check("attach x; attach a; attach x", "not permitted; joined; joined x");
+    check("attach x; attach a; attach x", "no session; joined; joined x");
     let mut run = Run::new();
     run.steps("attach a & say a1");
     assert!(matches!(run.events().next().unwrap().kind, EventKind::Opened { .. }));

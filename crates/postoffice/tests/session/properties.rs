@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use stentor_postoffice::{QUEUE_BYTES_MAX, QUEUE_MAX, Session, TurnPhase};
+use stentor_postoffice::{
+    CLIENTS_MAX, COVERED_LINES_MAX, DRAFT_BYTES_MAX, DRAFTS_MAX, QUEUE_BYTES_MAX, QUEUE_MAX,
+    Session, TurnPhase,
+};
 use stentor_types::{
-    ConnectionId, Control, ControlEpoch, EffectId, EventKind, EventNumber, InputKind, Mid, Reply,
-    TurnEnd,
+    Audience, ClientInstance, Control, ControlEpoch, EffectId, EventKind, EventNumber, InputKind,
+    Mid, Reply, Role, TurnEnd,
 };
 
 use crate::{
@@ -59,7 +62,7 @@ proptest! {
                 }
             }
         });
-        let mut last: BTreeMap<ConnectionId, u64> = BTreeMap::new();
+        let mut last: BTreeMap<ClientInstance, u64> = BTreeMap::new();
         let mut said = BTreeMap::new();
         for event in run.events() {
             let mid = match &event.kind {
@@ -70,7 +73,7 @@ proptest! {
                 EventKind::Rejected { mid, .. } => *mid,
                 _ => continue,
             };
-            let before = last.insert(mid.client.connection(), mid.counter).unwrap_or(0);
+            let before = last.insert(mid.client, mid.counter).unwrap_or(0);
             prop_assert!(mid.counter > before, "{mid:?} after {before}");
         }
         prop_assert_eq!(said, answered);
@@ -137,6 +140,37 @@ proptest! {
     }
 
     #[test]
+    fn i18_only_staff_see_notes_drafts_and_who_listens(actions in actions()) {
+        let run = run(&actions, |_, _, _| {});
+        let (mut control, mut sent) = (Control::Bot, BTreeSet::new());
+        for event in run.events() {
+            let all = event.audience == Audience::All;
+            match &event.kind {
+                EventKind::ControlChanged { control: to, .. } => control = to.clone(),
+                EventKind::Said(said) if said.role == Role::Agent && all => {
+                    let agents = match &control {
+                        Control::Agents(agents) => agents.clone(),
+                        Control::Bot => BTreeSet::new(),
+                    };
+                    prop_assert!(agents.contains(&said.user), "an agent spoke without control");
+                }
+                EventKind::Said(said) if said.role == Role::Visitor => {
+                    prop_assert!(all, "a visitor's note")
+                }
+                EventKind::Joined { role: Role::Agent, .. } | EventKind::Draft { .. }
+                | EventKind::DraftDone { .. } => prop_assert!(!all, "{:?}", event.kind),
+                EventKind::DraftSent { turn, user, .. } => {
+                    prop_assert!(sent.insert(*turn), "a draft was sent twice");
+                    prop_assert!(
+                        matches!(&control, Control::Agents(agents) if agents.contains(user))
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
     fn i15_everything_is_bounded_and_nothing_waits_for_nobody(actions in actions()) {
         run(&actions, |run, _, _| {
             let state = run.session.state();
@@ -144,6 +178,12 @@ proptest! {
             assert!(state.queue.len() <= QUEUE_MAX && bytes <= QUEUE_BYTES_MAX);
             assert!(state.queue.is_empty() || state.turn.is_some(), "the queue waits for nothing");
             assert!(state.queue.is_empty() || state.control == Control::Bot);
+            assert!(state.waiting.is_none() || state.control == Control::Bot);
+            let drafts: usize = state.drafts.values().map(bytes::Bytes::len).sum();
+            assert!(state.drafts.len() <= DRAFTS_MAX && drafts <= DRAFT_BYTES_MAX);
+            assert!(state.clients.len() <= CLIENTS_MAX);
+            let lines = state.covered.as_ref().map_or(0, |covered| covered.lines.len());
+            assert!(lines <= COVERED_LINES_MAX);
             if let Control::Agents(agents) = &state.control {
                 assert!(!agents.is_empty());
                 assert!(agents.iter().all(|agent| state.participants.contains_key(agent)));

@@ -20,9 +20,10 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use stentor_postoffice::{BotRules, Commit, Context, Effect, Rules, Session};
 use stentor_types::{
-    AppId, Attach, BotResult, ConnectionId, Control, ControlChange, EffectId, Epoch, Event,
-    EventKind, EventNumber, FailureReason, GatewayId, Input, InputKind, Mid, Permissions,
-    RejectCode, Reply, Role, Say, SessionId, Timestamp, TurnEnd, UserKey, Visitor,
+    AppId, Attach, Audience, BotResult, ClientClaim, ClientInstance, ConnectionId, Control,
+    ControlChange, DraftAction, DraftEnd, EffectId, Epoch, Event, EventKind, EventNumber,
+    FailureReason, GatewayId, Input, InputKind, Mid, Notice, Permissions, RejectCode, Reply, Role,
+    Say, SessionId, Timestamp, TurnEnd, UserKey, Visitor,
 };
 
 pub(crate) const GATEWAY: GatewayId = GatewayId(7);
@@ -69,6 +70,20 @@ pub(crate) fn user_of(connection: char) -> (UserKey, Role) {
 
 pub(crate) fn connection(name: char) -> ConnectionId {
     ConnectionId { gateway: GATEWAY, number: u64::from(u32::from(name)) }
+}
+
+/// Who numbers the messages of a connection: `p`, `q` and `z` speak the second dialect, the first two from
+/// one browser.
+pub(crate) fn client_of(connection: char) -> Option<ClientInstance> {
+    match connection {
+        'p' | 'q' => Some(ClientInstance(0x0b5e_55ed << 64)),
+        'z' => Some(ClientInstance(0xa6e0 << 64)),
+        _ => None,
+    }
+}
+
+pub(crate) fn mid(name: char, counter: u64) -> Mid {
+    Mid { client: client_of(name).unwrap_or_else(|| connection(name).into()), counter }
 }
 
 // === impl Run ===
@@ -163,7 +178,7 @@ impl Run {
             }
             "refuse" => InputKind::Refuse {
                 connection: connection(name),
-                mid: Mid { client: connection(name).into(), counter: counter(first) },
+                mid: mid(name, counter(first)),
                 code: RejectCode::Poison,
                 body: Bytes::from_static(b"{}"),
             },
@@ -175,8 +190,21 @@ impl Run {
             "reply" | "handoff" | "empty" | "fail" => {
                 InputKind::Outcome { effect: self.effects.last()?.id, result: outcome(verb) }
             }
-            "take" => InputKind::Control(ControlChange::Take(user_of(name).0)),
-            "release" => InputKind::Control(ControlChange::Release(user_of(name).0)),
+            "take" => InputKind::Control(ControlChange::Take {
+                user: user_of(name).0,
+                display_name: None,
+            }),
+            "note" => {
+                let note = say(name, counter(first), None, 10);
+                InputKind::Say(Say { note: true, ..note })
+            }
+            "send" | "dismiss" | "edited" => InputKind::Draft {
+                user: user_of(name).0,
+                turn: *self.said.get(usize::try_from(number(1)?).ok()?.checked_sub(1)?)?,
+                action: draft_action(verb),
+            },
+            "end" => InputKind::End { user: user_of(name).0 },
+            "release" => InputKind::Control(ControlChange::Release { user: user_of(name).0 }),
             "wait" => {
                 self.now = self.now.after(Duration::from_secs(number(0).expect("seconds")));
                 InputKind::Tick
@@ -223,6 +251,11 @@ impl Run {
                 Reply::Rejected(RejectCode::TooManyConnections) => {
                     self.shown.push("too many".into())
                 }
+                Reply::Rejected(RejectCode::NotInControl) => {
+                    self.shown.push("not in control".into())
+                }
+                Reply::Rejected(RejectCode::Expired) => self.shown.push("expired".into()),
+                Reply::Rejected(RejectCode::NoSession) => self.shown.push("no session".into()),
                 Reply::AttachFirst => self.shown.push("attach first".into()),
                 Reply::Gap(expected) => self.shown.push(format!("gap, {expected} expected")),
             }
@@ -248,6 +281,9 @@ impl Run {
             | EventKind::Clock { .. } => return None,
             EventKind::Joined { user, .. } => format!("joined{}", who(user)),
             EventKind::Left { user, .. } => format!("left{}", who(user)),
+            EventKind::Said(said) if event.audience == Audience::Staff => {
+                format!("note{}", who(&said.user))
+            }
             EventKind::Said(said) => format!("said{}", who(&said.user)),
             EventKind::TurnStarted { turn, attempt: 1, .. } => format!("turn {}", turn_name(turn)),
             EventKind::TurnStarted { turn, attempt, .. } => {
@@ -267,6 +303,16 @@ impl Run {
             }
             .into(),
             EventKind::Draft { .. } => "draft".into(),
+            EventKind::DraftSent { turn, user, .. } => {
+                format!("draft for {} sent{}", turn_name(turn), who(user))
+            }
+            EventKind::DraftDone { how: DraftEnd::Dismissed, .. } => "draft dismissed".into(),
+            EventKind::DraftDone { how: DraftEnd::Edited, .. } => "draft edited".into(),
+            EventKind::SteppedIn { user, .. } => format!("in{}", who(user)),
+            EventKind::SteppedOut { user, lapsed: false, .. } => format!("out{}", who(user)),
+            EventKind::SteppedOut { user, .. } => format!("lapsed{}", who(user)),
+            EventKind::Ended { .. } => "ended".into(),
+            EventKind::Notice { notice: Notice::NobodyFree, .. } => "nobody free".into(),
             EventKind::Notice { .. } => "notice".into(),
             EventKind::ControlChanged { control: Control::Bot, .. } => "bot answers".into(),
             EventKind::ControlChanged { control: Control::Agents(agents), .. } => {
@@ -290,16 +336,19 @@ pub(crate) fn attach(name: char, counter: u64, client_time: Option<i64>) -> Atta
         client_time,
         counter,
         permissions: Permissions::ALL,
+        client: client_of(name).map(|instance| ClientClaim { instance, last: 0 }),
+        existing: false,
     }
 }
 
 pub(crate) fn say(name: char, counter: u64, client_time: Option<i64>, size: usize) -> Say {
     Say {
         connection: connection(name),
-        mid: Mid { client: connection(name).into(), counter },
+        mid: mid(name, counter),
         client_time,
         text: Some(format!("{name}{counter}")),
         greeting: false,
+        note: false,
         body: Bytes::from_static(b"{}"),
         request: Bytes::from(vec![b'x'; size]),
     }
@@ -315,6 +364,14 @@ pub(crate) fn outcome(verb: &str) -> BotResult {
         "handoff" => reply(true),
         "empty" => BotResult::Empty,
         _ => BotResult::Failed(FailureReason::Status),
+    }
+}
+
+pub(crate) fn draft_action(verb: &str) -> DraftAction {
+    match verb {
+        "send" => DraftAction::Send,
+        "dismiss" => DraftAction::Dismiss,
+        _ => DraftAction::Edited,
     }
 }
 

@@ -40,7 +40,9 @@ fn shown(user: UserKey, kind: EventKind) -> Vec<String> {
 fn said(user: UserKey, greeting: bool) -> EventKind {
     EventKind::Said(Said {
         user,
+        role: Role::Visitor,
         alias: Alias(Arc::from("v-1")),
+        display_name: None,
         mid: Mid { client: ClientInstance(1), counter: 1 },
         text: None,
         greeting,

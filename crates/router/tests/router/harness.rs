@@ -127,6 +127,7 @@ impl Town {
             display_name: Some("Visitor".into()),
             client_time: None,
             counter: socket.counter,
+            ..Default::default()
         };
         match self.send(socket, pb::connection_input::Kind::Attach(attach)).await {
             pb::input_reply::Kind::Attached(attached) => {
@@ -151,6 +152,7 @@ impl Town {
             greeting: false,
             body: format!(r#"{{"rawQuery":"{text}"}}"#).into(),
             request: format!(r#"{{"rawQuery":"{text}","accessToken":"secret"}}"#).into(),
+            ..Default::default()
         };
         self.send(socket, pb::connection_input::Kind::Say(say)).await
     }

@@ -138,7 +138,7 @@ impl Story {
         let bounded = state.queue.len() <= QUEUE_MAX
             && bytes <= QUEUE_BYTES_MAX
             && state.departed.len() <= stentor_postoffice::DEPARTED_MAX
-            && state.endpoints.values().all(|endpoint| endpoint.recent.len() <= 16)
+            && state.endpoints.values().all(|endpoint| endpoint.taken.recent.len() <= 16)
             && state.devices.values().all(|segments| segments.len() <= 16);
         ensure(bounded, "I15", || format!("{id}: a queue has no bound: {state:?}"))?;
         self.presence.check(state, id)
@@ -266,6 +266,11 @@ fn word(event: &Event) -> String {
                 format!("{n} control of {} people, epoch {epoch}", agents.len())
             }
         },
+        EventKind::DraftSent { turn, .. } => format!("{n} draft for {turn} sent"),
+        EventKind::DraftDone { turn, how, .. } => format!("{n} draft for {turn} done: {how:?}"),
+        EventKind::SteppedIn { .. } => format!("{n} stepped in"),
+        EventKind::SteppedOut { lapsed, .. } => format!("{n} stepped out, lapsed {lapsed}"),
+        EventKind::Ended { .. } => format!("{n} ended"),
         EventKind::Rejected { .. } => format!("{n} rejected"),
         EventKind::Unknown => format!("{n} unknown"),
     }

@@ -7,9 +7,9 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use stentor_postoffice::{BotRequest, Commit, Directory, DirectoryEntry};
 use stentor_types::{
     Alias, AppId, Audience, ClientInstance, ClockSegment, CommitId, ConnectionId, Control,
-    ControlEpoch, Epoch, Event, EventKind, EventNumber, FailureReason, GatewayId, Incarnation, Mid,
-    Notice, Permissions, PlacementKey, RejectCode, Role, Said, Sequence, SessionId, Stamp,
-    Timestamp, TurnEnd, UserKey,
+    ControlEpoch, DraftEnd, Epoch, Event, EventKind, EventNumber, FailureReason, GatewayId,
+    Incarnation, Mid, Notice, Permissions, PlacementKey, RejectCode, Role, Said, Sequence,
+    SessionId, Stamp, Timestamp, TurnEnd, UserKey,
 };
 use stentor_wire::{CommitRecord, DirectoryRecord, encode_event};
 
@@ -78,20 +78,18 @@ fn kind() -> impl Strategy<Value = EventKind> {
     prop_oneof![
         (user(), option::of(".{0,9}"))
             .prop_map(|(visitor, claimed)| EventKind::Opened { visitor, claimed }),
-        (user(), select(vec![Role::Visitor, Role::Agent]), alias(), option::of(".{0,9}")).prop_map(
-            |(user, role, alias, display_name)| EventKind::Joined {
-                user,
-                role,
-                alias,
-                display_name
-            }
-        ),
-        (connection(), user(), any::<u64>(), any::<bool>(), any::<bool>()).prop_map(
-            |(connection, user, counter, sends, receives)| {
+        (who(), role()).prop_map(|((user, alias, display_name), role)| EventKind::Joined {
+            user,
+            role,
+            alias,
+            display_name
+        }),
+        (connection(), user(), any::<u64>(), any::<(bool, bool)>(), option::of(any::<u128>()))
+            .prop_map(|(connection, user, counter, (sends, receives), client)| {
                 let permissions = Permissions { sends, receives };
-                EventKind::Attached { connection, user, counter, permissions }
-            }
-        ),
+                let client = client.map(ClientInstance);
+                EventKind::Attached { connection, user, counter, permissions, client }
+            }),
         (connection(), option::of(number()), time()).prop_map(
             |(connection, delivered, leaves_at)| EventKind::Detached {
                 connection,
@@ -112,11 +110,26 @@ fn kind() -> impl Strategy<Value = EventKind> {
                 }
             }
         ),
-        (user(), alias(), mid(), option::of(".{0,9}"), any::<bool>(), bytes()).prop_map(
-            |(user, alias, mid, text, greeting, body)| {
-                EventKind::Said(Said { user, alias, mid, text, greeting, body })
+        (who(), mid(), role(), option::of(".{0,9}"), any::<bool>(), bytes()).prop_map(
+            |((user, alias, display_name), mid, role, text, greeting, body)| {
+                EventKind::Said(Said { user, role, alias, display_name, mid, text, greeting, body })
             }
         ),
+        (number(), who(), bytes()).prop_map(|(turn, (user, alias, _), body)| {
+            EventKind::DraftSent { turn, user, alias, body }
+        }),
+        (number(), who(), select(vec![DraftEnd::Dismissed, DraftEnd::Edited])).prop_map(
+            |(turn, (user, alias, _), how)| EventKind::DraftDone { turn, user, alias, how }
+        ),
+        who().prop_map(|(user, alias, display_name)| EventKind::SteppedIn {
+            user,
+            alias,
+            display_name
+        }),
+        (who(), any::<bool>()).prop_map(|((user, alias, display_name), lapsed)| {
+            EventKind::SteppedOut { user, alias, display_name, lapsed }
+        }),
+        who().prop_map(|(user, alias, _)| EventKind::Ended { user, alias }),
         (number(), any::<u8>(), time()).prop_map(|(turn, attempt, deadline)| {
             EventKind::TurnStarted { turn, attempt, deadline }
         }),
@@ -135,7 +148,8 @@ fn kind() -> impl Strategy<Value = EventKind> {
         }),
         (number(), how()).prop_map(|(turn, how)| EventKind::TurnEnded { turn, how }),
         (number(), bytes()).prop_map(|(turn, body)| EventKind::Draft { turn, body }),
-        ".{0,9}".prop_map(|text| EventKind::Notice { notice: Notice::QueueFull, text }),
+        (select(vec![Notice::QueueFull, Notice::NobodyFree]), ".{0,9}")
+            .prop_map(|(notice, text)| EventKind::Notice { notice, text }),
         (vec(user(), 0..3), any::<u64>()).prop_map(|(agents, epoch)| {
             let agents: std::collections::BTreeSet<_> = agents.into_iter().collect();
             let bot = agents.is_empty();
@@ -155,6 +169,14 @@ pub(crate) fn app() -> AppId {
     AppId::try_new("demo").unwrap()
 }
 
+fn who() -> impl Strategy<Value = (UserKey, Alias, Option<String>)> {
+    (user(), alias(), option::of(".{0,9}"))
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    select(vec![Role::Visitor, Role::Agent])
+}
+
 fn reason() -> impl Strategy<Value = FailureReason> {
     select(vec![
         FailureReason::TimedOut,
@@ -171,7 +193,14 @@ fn how() -> impl Strategy<Value = TurnEnd> {
 }
 
 fn code() -> impl Strategy<Value = RejectCode> {
-    select(vec![RejectCode::Poison, RejectCode::NotPermitted, RejectCode::TooManyConnections])
+    select(vec![
+        RejectCode::Poison,
+        RejectCode::NotPermitted,
+        RejectCode::TooManyConnections,
+        RejectCode::NotInControl,
+        RejectCode::Expired,
+        RejectCode::NoSession,
+    ])
 }
 
 fn user() -> impl Strategy<Value = UserKey> {

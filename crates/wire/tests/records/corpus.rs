@@ -41,13 +41,15 @@ fn case<T: Debug>(name: &str, now: &Bytes, decode: fn(&Bytes) -> Result<T, Decod
 fn every_record_of_the_past_reads_as_it_did() {
     case("commit", &encode_commit(&samples::commit()), decode_commit);
     case("snapshot", &encode_snapshot(samples::session().state()), decode_snapshot);
+    case("people", &encode_commit(&samples::people()), decode_commit);
+    case("people-snapshot", &encode_snapshot(&samples::people_state()), decode_snapshot);
     case("directory", &encode_directory(&samples::directory()), decode_directory);
 }
 
 #[test]
 fn the_corpus_holds_every_kind_of_event() {
-    let bytes = Bytes::from(fs::read(path("commit.bin")).unwrap());
-    let record = decode_commit(&bytes).unwrap();
+    let [record, people] = ["commit.bin", "people.bin"]
+        .map(|name| decode_commit(&Bytes::from(fs::read(path(name)).unwrap())).unwrap());
     let name = |kind: &EventKind| match kind {
         // No `_`: whoever adds a kind adds a record that holds it.
         EventKind::Opened { .. } => 0,
@@ -67,9 +69,19 @@ fn the_corpus_holds_every_kind_of_event() {
         EventKind::ControlChanged { .. } => 14,
         EventKind::Rejected { .. } => 15,
         EventKind::Unknown => 16,
+        EventKind::DraftSent { .. } => 17,
+        EventKind::DraftDone { .. } => 18,
+        EventKind::SteppedIn { .. } => 19,
+        EventKind::SteppedOut { .. } => 20,
+        EventKind::Ended { .. } => 21,
     };
-    let kinds: std::collections::BTreeSet<i32> =
-        record.commit.events.iter().map(|event| name(&event.kind)).collect();
-    assert_eq!(kinds, (0..=16).collect());
+    let kinds: std::collections::BTreeSet<i32> = record
+        .commit
+        .events
+        .iter()
+        .chain(&people.commit.events)
+        .map(|event| name(&event.kind))
+        .collect();
+    assert_eq!(kinds, (0..=21).collect());
     assert!(record.snapshot.is_some_and(|snapshot| decode_snapshot(&snapshot).is_ok()));
 }

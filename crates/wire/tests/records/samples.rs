@@ -1,7 +1,7 @@
 //! The values that the corpus holds. They never change; what is added gets a file of its own.
 
 use bytes::Bytes;
-use stentor_postoffice::{Directory, DirectoryEntry, Session};
+use stentor_postoffice::{Directory, DirectoryEntry, Session, State};
 use stentor_types::{
     Audience, ClientInstance, CommitId, Event, EventKind, EventNumber, Incarnation, Mid, Notice,
     RejectCode, Sequence, Stamp, Timestamp,
@@ -21,6 +21,34 @@ fn story() -> Run {
     let mut run = Run::new();
     run.steps(STORY);
     run
+}
+
+/// The same for all that people do.
+const PEOPLE: &str = "attach p; attach x; attach z; say p1; handoff; due; say p2; take x; reply; say x1; \
+     send x 2; say p3; take z; release x; end z; say p4; take x; reply; dismiss x 5; note z1; say p5; detach x; \
+     wait 121";
+
+fn people_story() -> Run {
+    let mut run = Run::new();
+    run.steps(PEOPLE);
+    run
+}
+
+/// The state at the end of that story.
+pub(crate) fn people_state() -> State {
+    people_story().session.state().clone()
+}
+
+/// All that people do as one record.
+pub(crate) fn people() -> CommitRecord {
+    let run = people_story();
+    let mut commit = run.log.last().unwrap().clone();
+    commit.first = run.log[0].first;
+    commit.events = run.events().cloned().collect();
+    commit.requests = run.log.iter().flat_map(|commit| commit.requests.clone()).collect();
+    commit.effects.clear();
+    commit.replies.clear();
+    CommitRecord { id: CommitId(2), ..CommitRecord::new(app(), run.session.id(), commit) }
 }
 
 /// The session at the end of the story.
