@@ -4,27 +4,36 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
+use stentor_cluster::Ingress;
 use stentor_wire::{DecodeError, pb};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::{legacy::Batch, shared::Shared};
+use crate::{legacy::Batch, shared::Shared, strays::Strays};
 
 /// Serves until the bus is gone. Never waits for a socket: one that is behind is closed.
-pub(crate) async fn run<B>(shared: Arc<Shared<B>>, mut messages: mpsc::Receiver<Bytes>) {
+pub(crate) async fn run<B: Ingress>(shared: Arc<Shared<B>>, mut messages: mpsc::Receiver<Bytes>) {
+    let strays = Strays::new(Arc::clone(&shared));
     while let Some(message) = messages.recv().await {
-        if let Err(cause) = hand_out(&shared, message) {
+        if let Err(cause) = hand_out(&shared, &strays, message) {
             warn!(%cause, "a fan-out message could not be read; its sockets will fetch what it held");
         }
     }
 }
 
-fn hand_out<B>(shared: &Shared<B>, message: Bytes) -> Result<(), DecodeError> {
+fn hand_out<B: Ingress>(
+    shared: &Shared<B>,
+    strays: &Strays<B>,
+    message: Bytes,
+) -> Result<(), DecodeError> {
     let fanout = pb::Fanout::decode(message)?;
     let batch = Arc::new(Batch::decode(&fanout)?);
     for number in fanout.connections {
-        if let Some(slot) = shared.sockets.get(number) {
-            slot.push(batch.bytes, Arc::clone(&batch));
+        match shared.sockets.get(number) {
+            Some(slot) => {
+                slot.push(batch.bytes, Arc::clone(&batch));
+            }
+            None => strays.give_up(fanout.app.clone(), batch.session, number),
         }
     }
     Ok(())

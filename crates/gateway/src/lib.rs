@@ -17,6 +17,7 @@ mod legacy;
 mod limits;
 pub mod metrics;
 mod shared;
+mod strays;
 
 pub use self::{
     config::{Config, GatewayLimits, Site},

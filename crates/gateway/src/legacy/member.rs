@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use stentor_cluster::Ingress;
 use stentor_protocol::{ClientEvent, ClientFrame, outgoing};
-use stentor_types::{AppId, Visitor};
+use stentor_types::{AppId, SessionId, Visitor};
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -233,11 +233,29 @@ impl<B: Ingress> Member<B> {
         let user = self.identity.visitor.user;
         let Some(shown) = &mut self.shown else { return Ok(()) };
         let Some(app) = self.shared.app(&self.app) else { return Err(GONE) };
+        if batch.session != shown.session {
+            self.leave_stray(batch.session);
+            return Ok(());
+        }
         let missing = shown.show(&batch, user, &app, frames);
         if missing != Missing::Nothing {
             shown.put_back([batch]);
         }
         self.fetch(missing)
+    }
+
+    /// Another session tells this connection something: it was left, or attached to without its knowledge,
+    /// by an attachment that was not answered. In order with what else is asked, so that it can be
+    /// attached to again.
+    fn leave_stray(&mut self, session: SessionId) {
+        let known = self
+            .queue
+            .iter()
+            .any(|item| matches!(item, Inbound::Leave { session: other, .. } if *other == session));
+        let leaving = matches!(self.asking.as_deref(), Some((_, Asked::Leave)));
+        if !known && !leaving && !self.leaving {
+            self.queue.push(Inbound::Leave { session, at: shared::now() });
+        }
     }
 
     /// The socket is gone: what was read from it is still committed, then the session is told.

@@ -104,3 +104,27 @@ async fn f14_a_widget_that_takes_nothing_is_closed_within_its_budget_and_others_
     assert_eq!(rig.metric("stentor_gateway_outbox_drops_total"), 1.0);
     other.silence(Duration::from_secs(1)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn i22_a_place_in_a_session_that_the_socket_does_not_know_of_is_given_up() {
+    let rig = Rig::new().await;
+    let mut client = joined(&rig).await;
+    // "The latest session" was this one when the first attempt was committed, and another one when it was
+    // sent again.
+    let other = rig.owner.session("s-2");
+    rig.bot_says(other, "for nobody", &[1]).await;
+    rig.owner.until(|state| !state.detached.is_empty()).await;
+    let left = rig.owner.with(|state| state.detached[0].session.clone());
+    assert_eq!(stentor_wire::session_id(&left).unwrap(), other);
+    client.silence(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i22_a_place_of_a_socket_that_is_gone_is_given_up() {
+    let rig = Rig::new().await;
+    let session = rig.owner.session("s-1");
+    rig.bot_says(session, "for nobody", &[77]).await;
+    rig.owner.until(|state| !state.detached.is_empty()).await;
+    let left = rig.owner.with(|state| state.detached[0].session.clone());
+    assert_eq!(stentor_wire::session_id(&left).unwrap(), session);
+}

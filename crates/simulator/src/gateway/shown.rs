@@ -1,12 +1,25 @@
 //! What a gateway shows: fan-out, what was missed of it, and frames for each widget.
 
+use stentor_types::UserKey;
+
 use super::*;
 
 impl World {
     /// Events reach the gateway.
     pub(crate) fn fanned_out(&mut self, fanout: &Fanout) {
         for number in &fanout.connections {
-            let Some(connection) = self.connection(*number) else { continue };
+            let Some(connection) = self.connection(*number) else {
+                self.give_up(fanout.session, *number);
+                continue;
+            };
+            let elsewhere = connection.session.is_some_and(|session| session != fanout.session);
+            if elsewhere && connection.open.is_none() && connection.wants.is_empty() {
+                // Attached without its knowledge, by a request that was not answered.
+                let delivered = EventNumber::NONE;
+                connection.wants.push_back(Want::Leave { session: fanout.session, delivered });
+                self.pump(*number);
+                continue;
+            }
             for (n, bytes) in &fanout.events {
                 if connection.held.len() < HELD_MAX {
                     connection.held.insert((fanout.session, *n), bytes.clone());
@@ -15,6 +28,27 @@ impl World {
             if connection.session == Some(fanout.session) {
                 self.catch_up(*number, fanout.head);
             }
+        }
+    }
+
+    /// A session holds a connection that is gone: it is told so. Lost if it does not arrive, since the next
+    /// fan-out shows it again.
+    fn give_up(&mut self, session: SessionId, number: u64) {
+        let now = self.now;
+        let Some(gateway) = &self.gateway else { return };
+        let id = ConnectionId { gateway: GatewayId(gateway.life), number };
+        let visitor = Visitor { user: UserKey([0; 16]), placement: session.key() };
+        let request = Rc::new(Request {
+            id: 0,
+            gateway: gateway.life,
+            connection: id,
+            visitor,
+            role: Role::Visitor,
+            session: Some(session),
+            items: vec![Item::Detach { at: now, delivered: None }],
+        });
+        if let Some(owner) = self.route() {
+            self.send(Job::Request { owner, request });
         }
     }
 
