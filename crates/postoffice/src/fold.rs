@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use stentor_protocol::{HandBackLine, with_hand_back};
 use stentor_types::{
     Audience, ClientInstance, ClockSegment, ConnectionId, Control, ControlEpoch, Event, EventKind,
     EventNumber, Mid, Notice, Role, Said, Stamp, Timestamp, TurnEnd, UserKey,
@@ -215,8 +216,6 @@ impl State {
             self.ended = false;
         }
         if let Some(body) = request {
-            // The Request says what was covered.
-            self.covered = None;
             self.queue.push_back(Request { n: event.n, body: body.clone() });
         } else if self.control != Control::Bot {
             self.cover(event.n, said);
@@ -292,7 +291,7 @@ impl State {
 
     fn fold_turn_started(&mut self, turn: EventNumber, attempt: u8, deadline: Timestamp) {
         let request = match self.queue.iter().position(|request| request.n == turn) {
-            Some(place) => self.queue.remove(place),
+            Some(place) => self.queue.remove(place).map(|request| self.with_covered(request)),
             None => self.turn.take().map(|open| open.request),
         };
         self.turn = request.map(|request| Turn {
@@ -301,6 +300,22 @@ impl State {
             control_epoch: self.control_epoch,
             phase: TurnPhase::Calling { deadline },
         });
+    }
+
+    /// The bot is told what was said while people answered, with the first Request that goes out to it: one
+    /// that still waits may yet be given up.
+    fn with_covered(&mut self, request: Request) -> Request {
+        let Some(covered) = self.covered.take() else { return request };
+        let lines = covered.lines.iter().map(|line| HandBackLine {
+            role: match line.role {
+                Role::Visitor => "visitor",
+                Role::Agent => "agent",
+            },
+            name: &line.name,
+            text: &line.text,
+        });
+        let body = with_hand_back(&request.body, covered.from.0, covered.to.0, lines);
+        Request { body, ..request }
     }
 
     fn fold_turn_ended(&mut self, turn: EventNumber, how: TurnEnd) {

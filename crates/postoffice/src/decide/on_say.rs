@@ -1,27 +1,11 @@
 //! A message arrives.
 
-use stentor_protocol::{HandBackLine, with_hand_back};
 use stentor_types::{
     Audience, Control, EventKind, Notice, RejectCode, Reply, Role, Said, Say, Timestamp, TurnEnd,
 };
 
 use super::Decision;
 use crate::rules::{QUEUE_BYTES_MAX, QUEUE_MAX};
-use crate::state::{Covered, Line};
-
-/// The Request, and what the bot is told besides: what was said while people answered.
-fn hand_back(request: &bytes::Bytes, covered: &Covered) -> bytes::Bytes {
-    let said_by = |line: &Line| match line.role {
-        Role::Visitor => "visitor",
-        Role::Agent => "agent",
-    };
-    let lines = covered.lines.iter().map(|line| HandBackLine {
-        role: said_by(line),
-        name: &line.name,
-        text: &line.text,
-    });
-    with_hand_back(request, covered.from.0, covered.to.0, lines)
-}
 
 impl Decision<'_> {
     pub(super) fn on_say(&mut self, say: &Say, at: Timestamp) -> Reply {
@@ -71,10 +55,7 @@ impl Decision<'_> {
         let for_bot = role == Role::Visitor
             && self.state.control == Control::Bot
             && self.context.rules.bot.is_some();
-        let request = for_bot.then(|| match &self.state.covered {
-            Some(covered) => hand_back(&say.request, covered),
-            None => say.request.clone(),
-        });
+        let request = for_bot.then(|| say.request.clone());
         let audience = if say.note { Audience::Staff } else { Audience::All };
         let n = self.emit_above(audience, EventKind::Said(said), floor, request);
         self.start_turn();

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use stentor_postoffice::{CLAIM_WAIT, CLIENTS_MAX};
+use stentor_postoffice::{CLAIM_WAIT, CLIENTS_MAX, QUEUE_MAX};
 use stentor_types::{
     Audience, ClientClaim, ClientInstance, ControlChange, EventKind, InputKind, Permissions,
     RejectCode, Reply, Say,
@@ -121,6 +121,40 @@ fn the_bot_is_told_what_people_covered_with_its_next_request_and_once() {
     run.decide(&[InputKind::Say(to_bot(3))]);
     let asked: Value = serde_json::from_slice(&run.effects.last().unwrap().request).unwrap();
     assert_eq!(asked.get("attributes"), None, "it has been told");
+}
+
+/// What the Request sent out last tells the bot of the time in which people answered: what they said.
+fn told(run: &Run) -> Vec<String> {
+    let asked: Value = serde_json::from_slice(&run.effects.last().unwrap().request).unwrap();
+    let lines = asked.pointer("/attributes/handBack/transcript").and_then(Value::as_array);
+    let texts = lines.into_iter().flatten().map(|line| line["text"].as_str().unwrap().to_owned());
+    texts.collect()
+}
+
+fn ask(run: &mut Run, counter: u64) {
+    let request = Bytes::from_static(b"{}");
+    run.decide(&[InputKind::Say(Say { request, ..say('a', counter, None, 1) })]);
+}
+
+#[test]
+fn the_bot_is_told_what_people_covered_even_if_the_next_request_never_reaches_it() {
+    let mut run = Run::new();
+    run.steps("attach a; attach x; say a1; take x; say x1; release x");
+    // The interrupted attempt is still out, so this one waits, and people take over again before it is asked.
+    ask(&mut run, 2);
+    run.steps("take x; reply; say x2; release x");
+    ask(&mut run, 3);
+    assert_eq!(told(&run), ["x1", "x2"]);
+
+    let mut run = Run::new();
+    run.steps("attach a; attach x; say a1; take x; say x1; release x");
+    // So many wait that the first of them is given up.
+    for counter in 2..=QUEUE_MAX as u64 + 2 {
+        ask(&mut run, counter);
+    }
+    run.steps("reply");
+    assert!(run.shown().contains("overflow; notice; draft; turn 4"), "{}", run.shown());
+    assert_eq!(told(&run), ["x1"]);
 }
 
 #[test]
