@@ -111,7 +111,8 @@ impl State {
             }
             EventKind::Replied { turn, handoff, .. } => {
                 self.end_turn(*turn);
-                if *handoff && self.waiting.is_none() {
+                // In a session that was ended meanwhile nobody waits.
+                if *handoff && self.waiting.is_none() && !self.ended {
                     self.waiting = Some(Waiting { since: at, tell_at: Some(at.after(CLAIM_WAIT)) });
                 }
             }

@@ -188,6 +188,15 @@ fn an_ended_session_begins_again_with_the_next_message() {
 }
 
 #[test]
+fn nobody_waits_for_a_person_in_a_session_that_has_ended() {
+    let mut run = Run::new();
+    run.steps("attach a; attach x; say a1; end x; handoff");
+    assert_eq!(run.shown(), "joined; joined x; said; turn 1; ended; replied with handoff");
+    assert_eq!(run.session.state().waiting, None);
+    assert_eq!(run.session.next_deadline(), None, "and nobody is told that nobody came");
+}
+
+#[test]
 fn p2_a_client_numbers_its_messages_across_connections() {
     let mut run = Run::new();
     run.steps("attach p; say p1; say p2; detach p; attach q; say q2; say q3; say q5; attach p; say p4; say q4");
