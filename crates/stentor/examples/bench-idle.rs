@@ -5,6 +5,7 @@
 
 use std::{fs, time::Duration};
 
+use anyhow::Context as _;
 use stentor_testkit::{LegacyClient, Process, program_beside_example};
 
 const SOCKETS: usize = 10_000;
@@ -15,7 +16,9 @@ const REST: Duration = Duration::from_secs(75);
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let program = program_beside_example()?;
-    println!("| sockets | sessions | KiB per socket | KiB per socket at rest |\n|---|---|---|---|");
+    println!(
+        "| sockets | sessions | KiB per socket | KiB per socket at rest | sessions in memory then |\n|---|---|---|---|---|"
+    );
     for sessions in [10, SOCKETS] {
         let apps = apps()?;
         let mut server =
@@ -35,24 +38,41 @@ async fn main() -> anyhow::Result<()> {
         for widget in widgets.iter_mut().take(sessions) {
             widget.say("hello").await?;
         }
+        // Who does not read does not answer pings either, and is closed.
+        let reading: Vec<_> = widgets
+            .into_iter()
+            .map(|mut widget| tokio::spawn(async move { while widget.next().await.is_ok() {} }))
+            .collect();
         tokio::time::sleep(Duration::from_secs(5)).await;
         let after = server.resident_kib()?;
         tokio::time::sleep(REST).await;
         let rest = server.resident_kib()?;
+        let open = metric(&server, "stentor_gateway_connections").await?;
+        anyhow::ensure!(open == SOCKETS, "{open} sockets are left");
+        let resting = metric(&server, "stentor_router_actors_started_total").await?
+            - metric(&server, "stentor_router_actors_ended_total").await?;
         let each = |total: u64| {
             #[expect(clippy::cast_precision_loss, reason = "a figure for a table")]
             let each = total.saturating_sub(before) as f64 / SOCKETS as f64;
             each
         };
         println!(
-            "| {SOCKETS} | {sessions} ({per_session} sockets each) | {:.2} | {:.2} |",
+            "| {SOCKETS} | {sessions} ({per_session} sockets each) | {:.2} | {:.2} | {resting} |",
             each(after),
             each(rest)
         );
-        drop(widgets);
+        reading.iter().for_each(tokio::task::JoinHandle::abort);
         server.kill()?;
     }
     Ok(())
+}
+
+/// One value of the metrics page.
+async fn metric(server: &Process, name: &str) -> anyhow::Result<usize> {
+    let page = server.admin("/metrics").await?;
+    let line = page.lines().find(|line| line.split_once(' ').is_some_and(|(is, _)| is == name));
+    let value = line.and_then(|line| line.split(' ').nth(1));
+    Ok(value.with_context(|| format!("no {name} on the metrics page"))?.parse()?)
 }
 
 /// The app `demo` without a bot, and with room for a thousand tabs.

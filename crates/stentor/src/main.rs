@@ -17,6 +17,7 @@ use self::cli::{Cli, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    avoid_huge_pages();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -40,4 +41,11 @@ fn main() -> ExitCode {
             ExitCode::from(if usage { EXIT_USAGE } else { 1 })
         }
     }
+}
+
+/// Memory per socket is small and scattered: in huge pages it would never become free again, and would
+/// cost a fifth more from the beginning (`docs/performance.md`). Without the setting it is just that.
+fn avoid_huge_pages() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
