@@ -167,8 +167,12 @@ impl<'a> Decision<'a> {
     /// The answer to a message that is not the next one of its client; nothing if it is.
     fn not_next(&self, endpoint: &Endpoint, connection: ConnectionId, mid: Mid) -> Option<Reply> {
         if mid.client != endpoint.client.unwrap_or_else(|| connection.into()) {
-            // Somebody else's number: taking it would leave a hole in theirs.
-            return Some(Reply::Rejected(RejectCode::NotPermitted));
+            // Taking it would leave a hole in somebody else's numbers. If the connection has named its client,
+            // an attachment as an earlier one came late: it may name it again.
+            return Some(match endpoint.client {
+                Some(_) => Reply::AttachFirst,
+                None => Reply::Rejected(RejectCode::NotPermitted),
+            });
         }
         let Some(taken) = self.state.taken(endpoint) else {
             return Some(Reply::Rejected(RejectCode::Expired));

@@ -226,6 +226,24 @@ fn p2_a_client_that_was_forgotten_is_told_so() {
 }
 
 #[test]
+fn p2_an_attachment_that_comes_late_does_not_refuse_the_messages_of_the_next_instance() {
+    let mut run = Run::new();
+    run.steps("attach p");
+    let instance = ClientInstance(77);
+    let mut anew = attach('p', 0, None);
+    anew.client = Some(ClientClaim { instance, last: 0 });
+    let mut message = say('p', 1, None, 1);
+    message.mid.client = instance;
+    run.decide(&[InputKind::Attach(anew.clone())]);
+    run.steps("attach p");
+    let replies = run.decide(&[InputKind::Say(message.clone())]);
+    assert_eq!(replies, [Reply::AttachFirst]);
+    anew.client = Some(ClientClaim { instance, last: 1 });
+    let replies = run.decide(&[InputKind::Attach(anew), InputKind::Say(message)]);
+    assert!(matches!(replies[..], [Reply::Committed(_), Reply::Committed(_)]), "{replies:?}");
+}
+
+#[test]
 fn s3_nobody_counts_under_the_client_of_another_user() {
     let mut run = Run::new();
     run.steps("attach p; say p1; attach x");
