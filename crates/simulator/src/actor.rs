@@ -1,29 +1,27 @@
 //! One session in memory: decides, writes, and only then tells anybody.
 
+mod replies;
+
 use std::{collections::VecDeque, rc::Rc};
 
-use stentor_postoffice::{Context, Effect, Session, TurnPhase};
+use stentor_postoffice::{Context, Effect, Session};
 use stentor_types::{
     CommitId, Epoch, EventNumber, GatewayId, Incarnation, Input, InputKind, Reply, SessionId,
     Timestamp,
 };
-use stentor_wire::{
-    CommitRecord, decode_commit, decode_event, decode_snapshot, encode_commit, encode_snapshot,
-};
+use stentor_wire::{CommitRecord, decode_commit, decode_snapshot, encode_commit, encode_snapshot};
+
+pub(crate) use self::replies::REPLAY_MAX;
 
 use crate::{
     log::{Append, Appended, Entity},
     owner::{Actor, Command, MAILBOX_MAX, Pending},
-    traffic::{Answer, Attached, Fanout, FetchAnswer, ItemAnswer, Request},
+    traffic::Fanout,
     world::{Job, World},
 };
 
 /// Inputs decided about at once.
 const COMMANDS_MAX: usize = 64;
-/// Messages shown again at most.
-pub(crate) const REPLAY_MAX: usize = 100;
-/// Events in one page.
-const PAGE_MAX: u64 = 50;
 
 // === impl World ===
 
@@ -201,6 +199,14 @@ impl World {
         };
         let pending = Pending { commands, spans, attaching, replies, record, after, append };
         if pending.record.commit.is_empty() {
+            let head = self.log.head(Entity::Session(session)).map(|head| head.sequence);
+            let stale = self.actor(life, session).is_some_and(|actor| actor.head != head);
+            // What is written is proved by compare-and-set; what is refused without a word in the log must not
+            // come from a memory that somebody else has overtaken.
+            if stale && pending.replies.iter().any(is_refusal) {
+                self.read_again(life, session, pending.commands);
+                return;
+            }
             self.reply(life, session, &pending);
             self.decide(life, session);
             return;
@@ -244,6 +250,11 @@ impl World {
             }
             return;
         }
+        self.read_again(life, session, pending.commands);
+    }
+
+    /// Decides again, about the session as the log has it.
+    fn read_again(&mut self, life: u64, session: SessionId, commands: Vec<Command>) {
         let Some(loaded) = self.read(life, session) else { return };
         let Some(actor) = self.actor(life, session) else { return };
         actor.session = loaded.session;
@@ -251,7 +262,7 @@ impl World {
         actor.events = loaded.events;
         actor.since_snapshot = loaded.since_snapshot;
         self.taken_up(life, session);
-        self.decide_about(life, session, pending.commands);
+        self.decide_about(life, session, commands);
     }
 
     /// The log has the commit: now it is so, and everybody may know.
@@ -382,108 +393,8 @@ impl World {
             }
         }
     }
+}
 
-    /// Answers whoever has asked.
-    fn reply(&mut self, life: u64, session: SessionId, pending: &Pending) {
-        for (command, span) in pending.commands.iter().zip(&pending.spans) {
-            let Command::Inputs { request, inputs } = command else { continue };
-            let replies = pending.replies.iter().skip(span.start).take(span.len());
-            let results: Vec<_> = replies
-                .zip(inputs)
-                .map(|(reply, input)| {
-                    self.item_answer(life, session, *reply, input, &pending.attaching)
-                })
-                .collect();
-            self.answer(life, request, results);
-        }
-    }
-
-    pub(crate) fn answer(&mut self, life: u64, request: &Request, results: Vec<ItemAnswer>) {
-        let (connection, gateway) = (request.connection.number, request.gateway);
-        let answer = Answer { owner: life, connection, request: request.id, results };
-        self.send(Job::Answer { gateway, answer });
-    }
-
-    fn item_answer(
-        &mut self,
-        life: u64,
-        session: SessionId,
-        reply: Reply,
-        input: &Input,
-        attaching: &[(stentor_types::ConnectionId, EventNumber)],
-    ) -> ItemAnswer {
-        match (reply, &input.kind) {
-            (Reply::Committed(n), InputKind::Attach(attach)) => {
-                let from =
-                    attaching.iter().find(|(connection, _)| *connection == attach.connection);
-                let from = from.map_or(EventNumber(1), |(_, from)| *from);
-                match self.attached_answer(life, session, attach.user, from, n) {
-                    Some(attached) => ItemAnswer::Attached(Rc::new(attached)),
-                    None => ItemAnswer::TryAgain,
-                }
-            }
-            (Reply::Committed(n), _) => ItemAnswer::Committed(n),
-            (Reply::Duplicate(n), _) => ItemAnswer::Duplicate(n),
-            (Reply::Rejected(code), _) => ItemAnswer::Rejected(code),
-            (Reply::AttachFirst, _) => ItemAnswer::AttachFirst,
-            (Reply::Gap(expected), _) => ItemAnswer::Gap(expected),
-            (Reply::Nothing, _) => ItemAnswer::Nothing,
-        }
-    }
-
-    fn attached_answer(
-        &mut self,
-        life: u64,
-        session: SessionId,
-        user: stentor_types::UserKey,
-        from: EventNumber,
-        n: EventNumber,
-    ) -> Option<Attached> {
-        let actor = self.actor(life, session)?;
-        let state = actor.session.state();
-        let mut stamp = state.last_stamp;
-        let mut replay = Vec::new();
-        for (number, bytes) in (1..).map(EventNumber).zip(&actor.events) {
-            if number < from || number > n {
-                continue;
-            }
-            let Ok(event) = decode_event(bytes) else { continue };
-            if number == n {
-                stamp = event.stamp;
-            }
-            if Session::replays(user, &event) {
-                replay.push((number, bytes.clone()));
-            }
-        }
-        replay.drain(..replay.len().saturating_sub(REPLAY_MAX));
-        let open = state.turn.as_ref().filter(|turn| turn.control_epoch == state.control_epoch);
-        Some(Attached {
-            session,
-            n,
-            stamp,
-            segments: state.devices.get(&user).cloned().unwrap_or_default(),
-            replay,
-            typing: open.is_some_and(|turn| matches!(turn.phase, TurnPhase::Calling { .. })),
-        })
-    }
-
-    /// Events again, from what the owner has.
-    pub(crate) fn fetch_from(
-        &mut self,
-        life: u64,
-        gateway: u64,
-        connection: u64,
-        session: SessionId,
-        (from, to): (EventNumber, EventNumber),
-    ) {
-        if !self.load(life, session) {
-            return;
-        }
-        let Some(actor) = self.actor(life, session) else { return };
-        let last = to.0.min(from.0.saturating_add(PAGE_MAX - 1));
-        let events = (1..).map(EventNumber).zip(actor.events.iter().cloned());
-        let events = events.filter(|(n, _)| (from..=EventNumber(last)).contains(n)).collect();
-        let answer = FetchAnswer { connection, session, from, events };
-        self.send(Job::FetchAnswer { gateway, answer });
-    }
+const fn is_refusal(reply: &Reply) -> bool {
+    matches!(reply, Reply::Rejected(_) | Reply::Gap(_))
 }

@@ -1,4 +1,4 @@
-//! Visitors' browsers with their tabs, and agents. They behave as the published widget does: no frame is
+//! Visitors' browsers with their tabs. They behave as the published widget does: no frame is
 //! ever sent twice, a hidden tab has no socket, a reconnect says nothing of its own accord.
 
 use bytes::Bytes;
@@ -49,16 +49,6 @@ pub(crate) struct Tab {
     pub(crate) widget: Widget,
     /// Frames that wait for a socket, and until when.
     waiting: Vec<(u64, Frame)>,
-}
-
-/// Somebody who works for the app.
-#[derive(Debug)]
-pub(crate) struct Agent {
-    pub(crate) user_id: String,
-    pub(crate) user: UserKey,
-    pub(crate) session: Option<SessionId>,
-    pub(crate) socket: Option<u64>,
-    pub(crate) widget: Widget,
 }
 
 /// One message that somebody wrote.
@@ -338,6 +328,7 @@ impl World {
                 let life = page.life;
                 self.after(REDIAL_US, Job::Dial { browser, tab, life });
             }
+            End::Client(seat) => self.client_cut(seat, id),
             End::Agent(agent) => {
                 if let Some(agent) =
                     self.agents.get_mut(agent).filter(|agent| agent.socket == Some(id))
@@ -377,6 +368,7 @@ impl World {
                     self.check_shown(user, connection, &line);
                 }
             }
+            End::Client(_) => {}
             End::Agent(number) => {
                 let Some(agent) = self.agents.get_mut(number) else { return };
                 let user = agent.user;

@@ -10,6 +10,7 @@ use stentor_types::{
 use stentor_wire::{DirectoryRecord, decode_directory, encode_directory};
 
 use crate::{
+    frames::Act,
     log::{Append, Appended, Entity},
     owner::{Command, Known, Resolving},
     traffic::{Item, ItemAnswer, Request},
@@ -54,7 +55,7 @@ impl World {
                 }
             };
             let claimed = request.items.iter().find_map(|item| match item {
-                Item::Attach { claimed, .. } => Some(claimed.as_deref()),
+                Item::Attach(joining) => Some(joining.claimed.as_deref()),
                 _ => None,
             });
             let fresh = SessionId::new(request.visitor.placement, fresh);
@@ -153,23 +154,38 @@ impl World {
 
 /// An input in the words of a session.
 fn input(request: &Request, item: &Item) -> Input {
+    let user = request.visitor.user;
     match item {
-        Item::Attach { at, claimed, client_time, counter } => {
+        Item::Attach(joining) => {
             let attach = Attach {
                 connection: request.connection,
-                user: request.visitor.user,
+                user,
                 role: request.role,
                 display_name: None,
-                claimed: claimed.clone(),
-                client_time: *client_time,
-                counter: *counter,
-                permissions: Permissions::ALL,
-                client: None,
-                existing: false,
+                claimed: joining.claimed.clone(),
+                client_time: joining.client_time,
+                counter: joining.counter,
+                permissions: if joining.listens { Permissions::LISTEN } else { Permissions::ALL },
+                client: joining.client,
+                existing: request.session.is_some(),
             };
-            Input { at: *at, kind: InputKind::Attach(attach) }
+            Input { at: joining.at, kind: InputKind::Attach(attach) }
         }
         Item::Say { at, say } => Input { at: *at, kind: InputKind::Say(say.clone()) },
+        Item::Act { at, act } => {
+            let kind = match act {
+                Act::Take { display_name } => {
+                    let display_name = display_name.clone();
+                    InputKind::Control(ControlChange::Take { user, display_name })
+                }
+                Act::Release => InputKind::Control(ControlChange::Release { user }),
+                Act::Draft { turn, action } => {
+                    InputKind::Draft { user, turn: *turn, action: *action }
+                }
+                Act::End => InputKind::End { user },
+            };
+            Input { at: *at, kind }
+        }
         Item::Detach { at, delivered } => {
             let kind = InputKind::Detach { connection: request.connection, delivered: *delivered };
             Input { at: *at, kind }

@@ -1,6 +1,6 @@
 //! How a schedule ends: everything is healed, everybody comes back, and then it must all be there.
 
-use stentor_types::{Control, EventNumber, SessionId, Timestamp};
+use stentor_types::{Control, EventNumber, Role, SessionId, Timestamp};
 
 use crate::{
     browser::Fate,
@@ -41,7 +41,7 @@ impl World {
     /// Heals everything, lets everybody come back, and waits until nothing is under way.
     pub(crate) fn heal(&mut self) {
         self.note(|| "everything is healed".into());
-        self.weather = Weather { lost: 0, twice: 0, delay: 1_000, bot: 0 };
+        self.weather = Weather { lost: 0, twice: 0, delay: 1_000, bot: 0, slow: 0 };
         self.run_until(Timestamp(self.now.0 + 20 * SECOND_US));
         if self.gateway.is_none() || self.owners.is_empty() {
             self.violate("P9", "what was killed was not started again".into());
@@ -54,6 +54,7 @@ impl World {
         for number in 0..self.agents.len() {
             self.agent_goes(number);
         }
+        self.clients_leave(Role::Agent);
         self.run_until(Timestamp(self.now.0 + CALM_US));
         // Everybody is back.
         for (browser, tab) in self.pages() {
@@ -61,6 +62,7 @@ impl World {
                 self.show(browser, tab);
             }
         }
+        self.clients_return();
         self.run_until(Timestamp(self.now.0 + CALM_US));
         // In the visitor's current session, if not by themselves then by loading the page again.
         for (browser, tab) in self.pages() {
@@ -95,6 +97,7 @@ impl World {
 
     /// What must be true when all is calm and everybody is back.
     pub(crate) fn check_calm(&mut self) {
+        self.check_clients();
         self.check_messages();
         let sessions: Vec<_> = self.ledger.stories.keys().copied().collect();
         for session in sessions {
@@ -245,6 +248,8 @@ impl World {
                 self.close(browser, tab);
             }
         }
+        self.clients_leave(Role::Visitor);
+        self.clients_leave(Role::Agent);
         self.run_until(Timestamp(self.now.0 + CALM_US));
         // A request to attach that was late or doubled, or was served by an owner that had been replaced,
         // may have attached a connection that is gone: it goes when its gateway does.

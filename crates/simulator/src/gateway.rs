@@ -1,6 +1,8 @@
 //! A gateway: sockets, one open request per connection, and events in order or not at all.
 
 mod answers;
+mod asking;
+mod second;
 mod shown;
 
 use std::{
@@ -15,15 +17,17 @@ use stentor_protocol::{
     rebuild,
 };
 use stentor_types::{
-    ClockSegment, ConnectionId, ControlChange, Event, EventKind, EventNumber, GatewayId, Mid, Role,
-    Say, SessionId, Timestamp, Visitor,
+    Audience, ClientClaim, ClockSegment, ConnectionId, ControlChange, Event, EventKind,
+    EventNumber, GatewayId, Mid, Role, Say, SessionId, Timestamp, Visitor,
 };
 use stentor_wire::decode_event;
 
+use self::second::Second;
 use crate::{
     browser::{CANARY, Fate},
+    frames::{Act, Open as OpenFrame},
     socket::{End, Frame, Socket},
-    traffic::{Answer, Attached, Fanout, FetchAnswer, Item, ItemAnswer, Request},
+    traffic::{Answer, Attached, Fanout, FetchAnswer, Item, ItemAnswer, Joining, Request},
     world::{Job, World},
 };
 
@@ -86,6 +90,8 @@ pub(crate) struct Connection {
     held: BTreeMap<(SessionId, EventNumber), Bytes>,
     head: EventNumber,
     fetching: Option<EventNumber>,
+    /// What there is to know besides if it speaks the second dialect.
+    second: Option<Second>,
 }
 
 /// What a connection wants next.
@@ -98,6 +104,12 @@ enum Want {
         time: Option<i64>,
     },
     Say(Saying),
+    /// Into a session, in the second dialect.
+    Open(OpenFrame),
+    Act {
+        reference: u64,
+        act: Act,
+    },
     /// Out of the session that it was in before.
     Leave {
         session: SessionId,
@@ -114,6 +126,7 @@ struct Saying {
     claimed: Option<String>,
     time: Option<i64>,
     data: Bytes,
+    note: bool,
     message: usize,
 }
 
@@ -137,12 +150,17 @@ impl Gateway {
 // === impl Connection ===
 
 impl Connection {
-    /// Messages that it has taken and not brought into the log yet.
+    /// Messages that it has taken and not brought into the log yet, and that nobody will send again.
     pub(crate) fn in_hand(&self) -> impl Iterator<Item = usize> {
         self.wants.iter().filter_map(|want| match want {
-            Want::Say(saying) => Some(saying.message),
+            Want::Say(saying) if self.second.is_none() => Some(saying.message),
             _ => None,
         })
+    }
+
+    /// Nothing is sent until its client opens the session again.
+    fn is_behind(&self) -> bool {
+        self.second.as_ref().is_some_and(|second| second.behind)
     }
 
     fn view(&self) -> LegacyView<'_> {
@@ -176,20 +194,46 @@ impl World {
         reason: Reason,
     ) -> Option<u64> {
         let now = self.now;
+        let role = if agent_session.is_some() { Role::Agent } else { Role::Visitor };
+        let (socket, number) = self.connect(end, user_id, role, None)?;
+        self.note(|| format!("{end:?} opens socket {socket} ({reason:?}), connection {number}"));
+        let connection = self.connection(number)?;
+        let gateway = connection.id.gateway.0;
+        connection.agent_session = agent_session;
+        match (role, reason) {
+            (Role::Agent, _) => {
+                connection.wants.push_back(Want::Join { at: now, claimed: None, time: None });
+            }
+            (Role::Visitor, Reason::Wakeup) => connection.wants.push_back(Want::Bare),
+            (Role::Visitor, _) => {
+                self.after(BARE_AFTER_US, Job::Bare { gateway, connection: number })
+            }
+        }
+        self.pump(number);
+        Some(socket)
+    }
+
+    /// A socket, and what the gateway knows of it.
+    fn connect(
+        &mut self,
+        end: End,
+        user_id: &str,
+        role: Role,
+        second: Option<Second>,
+    ) -> Option<(u64, u64)> {
         let socket = self.new_life();
-        let app = self.app.clone();
+        let visitor = Visitor::of(&self.app, user_id);
         let gateway = self.gateway.as_mut()?;
         gateway.sockets += 1;
         let number = gateway.sockets;
         let life = gateway.life;
-        let role = if agent_session.is_some() { Role::Agent } else { Role::Visitor };
-        let mut connection = Connection {
+        let connection = Connection {
             id: ConnectionId { gateway: GatewayId(life), number },
             socket,
             user_id: user_id.to_owned(),
-            visitor: Visitor::of(&app, user_id),
+            visitor,
             role,
-            agent_session,
+            agent_session: None,
             session: None,
             claimed: None,
             sent: 0,
@@ -202,22 +246,11 @@ impl World {
             held: BTreeMap::new(),
             head: EventNumber::NONE,
             fetching: None,
+            second,
         };
-        match (role, reason) {
-            (Role::Agent, _) => {
-                connection.wants.push_back(Want::Join { at: now, claimed: None, time: None });
-            }
-            (Role::Visitor, Reason::Wakeup) => connection.wants.push_back(Want::Bare),
-            (Role::Visitor, _) => {}
-        }
         gateway.connections.insert(number, connection);
         self.sockets.insert(socket, Socket::new(end, life, number));
-        self.note(|| format!("{end:?} opens socket {socket} ({reason:?}), connection {number}"));
-        if role == Role::Visitor && reason != Reason::Wakeup {
-            self.after(BARE_AFTER_US, Job::Bare { gateway: life, connection: number });
-        }
-        self.pump(number);
-        Some(socket)
+        Some((socket, number))
     }
 
     /// Nothing was said for a while.
@@ -253,6 +286,10 @@ impl World {
                 self.send(Job::Control { session, change });
                 return;
             }
+            Frame::Second(up) => {
+                self.up_second(number, up.clone());
+                return;
+            }
             Frame::Text { text, message } => {
                 let Ok(frame) = ClientFrame::parse(text) else {
                     self.violate("P9", format!("a frame cannot be read: {text:?}"));
@@ -268,12 +305,13 @@ impl World {
                         let data = Bytes::copy_from_slice(frame.data.unwrap_or_default());
                         let claimed = claimed.filter(|_| connection.role == Role::Visitor);
                         let message = *message;
-                        let saying = Saying { at: now, counter, claimed, time, data, message };
+                        let saying =
+                            Saying { at: now, counter, claimed, time, data, note: false, message };
                         connection.wants.push_back(Want::Say(saying));
                         if let Some(message) = self.messages.get_mut(message) {
                             message.fate = Fate::Taken;
                         }
-                        self.ledger.sent(mid, message);
+                        self.ledger.sent(None, mid, message, false);
                     }
                     _ => connection.wants.push_back(Want::Join { at: now, claimed, time }),
                 }
@@ -296,168 +334,8 @@ impl World {
             self.pump(number);
         }
     }
-
-    /// Makes the next request of a connection if none is open.
-    fn pump(&mut self, number: u64) {
-        let Some(connection) =
-            self.connection(number).filter(|connection| connection.open.is_none())
-        else {
-            return;
-        };
-        let Some(front) = connection.wants.front().cloned() else { return };
-        let counter = connection.settled;
-        let attach = |claimed, at, time| {
-            (
-                connection.agent_session,
-                vec![Item::Attach { at, claimed, client_time: time, counter }],
-            )
-        };
-        let mut covered = 1;
-        let (session, items) = match front {
-            Want::Bare => attach(None, Timestamp(0), None),
-            Want::Join { at, claimed, time } => attach(claimed, at, time),
-            Want::Leave { session, delivered } => {
-                let delivered = (delivered.0 > 0).then_some(delivered);
-                (Some(session), vec![Item::Detach { at: Timestamp(0), delivered }])
-            }
-            Want::End => match connection.session {
-                Some(session) => {
-                    let written = connection.written;
-                    let delivered = (written.0 > 0).then_some(written);
-                    (Some(session), vec![Item::Detach { at: Timestamp(0), delivered }])
-                }
-                None => {
-                    self.hang_up(number);
-                    return;
-                }
-            },
-            Want::Say(first) => match connection.session {
-                Some(session) if connection.claimed == first.claimed => {
-                    let (again, user_id) = (connection.must_attach, connection.user_id.clone());
-                    let id = connection.id;
-                    let says = connection.wants.iter().map_while(|want| match want {
-                        Want::Say(say) if say.claimed == first.claimed => Some(say.clone()),
-                        _ => None,
-                    });
-                    let says: Vec<_> = says.take(SAYS_MAX).collect();
-                    covered = says.len();
-                    let mut items = Vec::new();
-                    if again {
-                        let claimed = first.claimed.clone();
-                        items.push(Item::Attach {
-                            at: first.at,
-                            claimed,
-                            client_time: None,
-                            counter,
-                        });
-                    }
-                    for say in says {
-                        let Some(item) = self.rebuilt(id, &user_id, session, &say) else { return };
-                        items.push(item);
-                    }
-                    (Some(session), items)
-                }
-                _ => {
-                    covered = 0;
-                    attach(first.claimed, first.at, first.time)
-                }
-            },
-        };
-        let now = self.now;
-        let Some(gateway) = self.gateway.as_mut() else { return };
-        gateway.requests += 1;
-        let (id, life) = (gateway.requests, gateway.life);
-        let Some(connection) = gateway.connections.get_mut(&number) else { return };
-        let items = items.into_iter().map(|item| item.received(now)).collect();
-        let request = Rc::new(Request {
-            id,
-            gateway: life,
-            connection: connection.id,
-            visitor: connection.visitor,
-            role: connection.role,
-            session,
-            items,
-        });
-        connection.open = Some(Open { request: Rc::clone(&request), wants: covered, tries: 0 });
-        self.ask(life, number, request);
-    }
-
-    fn rebuilt(
-        &mut self,
-        connection: ConnectionId,
-        user_id: &str,
-        session: SessionId,
-        say: &Saying,
-    ) -> Option<Item> {
-        let id = session.to_string();
-        let identity = RequestIdentity { user_id, session_id: &id };
-        let Ok(request) = rebuild(&say.data, identity) else {
-            self.violate("I18", format!("message {} cannot be rebuilt", say.message));
-            return None;
-        };
-        let visitor = self.connection(connection.number)?.role == Role::Visitor;
-        Some(Item::Say {
-            at: say.at,
-            say: Say {
-                connection,
-                mid: Mid { client: connection.into(), counter: say.counter },
-                client_time: say.time,
-                text: request.text,
-                greeting: request.is_greeting,
-                note: false,
-                body: request.for_record,
-                request: if visitor { request.for_bot } else { Bytes::new() },
-            },
-        })
-    }
-
-    fn ask(&mut self, gateway: u64, connection: u64, request: Rc<Request>) {
-        let id = request.id;
-        if let Some(owner) = self.route() {
-            self.send(Job::Request { owner, request });
-        }
-        let again = Job::RequestAgain { gateway, connection, request: id };
-        self.after(AGAIN_US, again);
-    }
-
-    /// Who is asked: the owner, or one that believes to be it.
-    pub(crate) fn route(&mut self) -> Option<u64> {
-        let misled = self.rng.percent(25);
-        let oldest = self.owners.keys().next().copied();
-        if misled { oldest } else { self.current_owner() }
-    }
-
-    /// No answer so far: the same request again.
-    pub(crate) fn request_again(&mut self, number: u64, id: u64) {
-        let Some(connection) = self.connection(number) else { return };
-        let Some(open) = connection.open.as_mut().filter(|open| open.request.id == id) else {
-            return;
-        };
-        open.tries += 1;
-        if open.tries > TRIES_MAX {
-            self.violate("I4", format!("request {id} of connection {number} is never answered"));
-            return;
-        }
-        let request = Rc::clone(&open.request);
-        self.ask(request.gateway, number, request);
-    }
 }
 
 pub(crate) fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
-}
-
-// === impl Item ===
-
-impl Item {
-    /// What has no time of its own is stamped when it is asked for.
-    fn received(self, now: Timestamp) -> Self {
-        match self {
-            Self::Attach { at: Timestamp(0), claimed, client_time, counter } => {
-                Self::Attach { at: now, claimed, client_time, counter }
-            }
-            Self::Detach { at: Timestamp(0), delivered } => Self::Detach { at: now, delivered },
-            other => other,
-        }
-    }
 }

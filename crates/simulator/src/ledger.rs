@@ -3,6 +3,9 @@
 //! Knows the promises, not how they are kept: it follows turns, control, presence and numbers from the
 //! events alone.
 
+mod clients;
+mod hand_back;
+mod people;
 mod presence;
 mod story;
 mod turns;
@@ -12,10 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use stentor_postoffice::{DIRECTORY_ENTRIES_MAX, Directory, Effect, Rules, State};
 use stentor_types::{
-    BotResult, EffectId, EventNumber, Mid, Sequence, SessionId, Timestamp, UserKey,
+    Audience, BotResult, ClientInstance, EffectId, EventNumber, Mid, Role, Sequence, SessionId,
+    Timestamp, UserKey,
 };
 use stentor_wire::{decode_commit, decode_directory};
 
+use self::story::Fresh;
 pub(crate) use self::{story::Story, turns::TurnFate};
 use crate::{
     log::{Append, Entity},
@@ -25,6 +30,9 @@ use crate::{
 /// Results that the bot gave to each attempt.
 pub(crate) type Results = BTreeMap<(SessionId, EffectId), Vec<BotResult>>;
 
+/// A mid, and the session if it is numbered for each anew.
+type Key = (Option<SessionId>, Mid);
+
 /// All that was ever made durable, as the checks need it.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -32,10 +40,12 @@ pub(crate) struct Ledger {
     directories: BTreeMap<UserKey, (Option<Sequence>, Timestamp, Directory)>,
     /// The session that each claim of each visitor leads to.
     pub(crate) claims: BTreeMap<(UserKey, String), SessionId>,
-    /// Which message each mid is.
-    expected: BTreeMap<Mid, usize>,
+    /// Which message each mid is, and whether it is a note.
+    expected: BTreeMap<Key, (usize, bool)>,
     /// What each mid became.
-    mids: BTreeMap<Mid, (SessionId, EventNumber)>,
+    mids: BTreeMap<Key, (SessionId, EventNumber)>,
+    /// Those that number their messages across connections, for each session anew.
+    instances: BTreeSet<ClientInstance>,
     /// Texts that may be shown in the bot's voice.
     shown: BTreeSet<String>,
     /// The stamps under which events were shown.
@@ -58,23 +68,34 @@ pub(crate) fn ensure(
 // === impl Ledger ===
 
 impl Ledger {
-    /// A gateway has numbered a message.
-    pub(crate) fn sent(&mut self, mid: Mid, message: usize) {
-        self.expected.insert(mid, message);
+    /// A gateway has numbered a message, or a client has, for one session.
+    pub(crate) fn sent(
+        &mut self,
+        session: Option<SessionId>,
+        mid: Mid,
+        message: usize,
+        note: bool,
+    ) {
+        if session.is_some() {
+            self.instances.insert(mid.client);
+        }
+        self.expected.insert((session, mid), (message, note));
     }
 
-    /// A gateway was told that a message is event `n`, or that it was refused for good.
+    /// Somebody is told that a message is event `n`, or that it was refused for good.
     pub(crate) fn settled(
         &self,
+        session: Option<SessionId>,
         mid: Mid,
         n: Option<EventNumber>,
     ) -> Result<(SessionId, EventNumber, usize), String> {
+        let key = (session, mid);
         let (session, found) =
-            self.mids.get(&mid).ok_or_else(|| format!("{mid:?} is settled but not in the log"))?;
+            self.mids.get(&key).ok_or_else(|| format!("{mid:?} is settled but not in the log"))?;
         if n.is_some_and(|n| n != *found) {
             return Err(format!("{mid:?} is event {found}, but {n:?} is acknowledged"));
         }
-        let message = self.expected.get(&mid).ok_or_else(|| format!("nobody sent {mid:?}"))?;
+        let (message, _) = self.expected.get(&key).ok_or_else(|| format!("nobody sent {mid:?}"))?;
         Ok((*session, *found, *message))
     }
 
@@ -93,6 +114,26 @@ impl Ledger {
             }
             _ => Ok(()),
         }
+    }
+
+    /// An event reaches a client of the second dialect: the log's own bytes if it may see them, and nothing
+    /// else if not.
+    pub(crate) fn delivered(
+        &self,
+        session: SessionId,
+        n: EventNumber,
+        role: Role,
+        shown: Option<&Bytes>,
+    ) -> Result<(), String> {
+        self.durable(session, n, shown)?;
+        let audience = self.stories.get(&session).and_then(|story| story.audience(n));
+        let may_see = audience == Some(Audience::All) || role == Role::Agent;
+        if may_see != shown.is_some() {
+            return Err(format!(
+                "event {n} of {session} is withheld or shown wrongly to a {role:?}"
+            ));
+        }
+        Ok(())
     }
 
     /// One event is shown to one user under one stamp, always; later events under later ones.
@@ -177,13 +218,20 @@ impl Ledger {
                 let story =
                     self.stories.entry(session).or_insert_with(|| Story::new(session, &record));
                 let line = story.record(&record, append, sequence, rules, results)?;
-                for (mid, n) in story.fresh.drain(..) {
-                    let before = self.mids.insert(mid, (session, n));
+                for Fresh { mid, n, note } in story.fresh.drain(..) {
+                    let of = self.instances.contains(&mid.client).then_some(session);
+                    let before = self.mids.insert((of, mid), (session, n));
                     ensure(before.is_none(), "I5", || {
                         format!("{mid:?} is event {n} of {session}, and already was {before:?}")
                     })?;
-                    let sent = self.expected.contains_key(&mid);
-                    ensure(sent, "I4", || format!("nobody sent {mid:?}, event {n} of {session}"))?;
+                    let sent = self.expected.get(&(of, mid));
+                    ensure(sent.is_some(), "I4", || {
+                        format!("nobody sent {mid:?}, event {n} of {session}")
+                    })?;
+                    let same = note.is_none_or(|note| sent.is_some_and(|(_, sent)| *sent == note));
+                    ensure(same, "I20", || {
+                        format!("event {n} of {session} is a note: {note:?}, was sent as {sent:?}")
+                    })?;
                 }
                 self.shown.extend(story.shown.drain(..));
                 Ok(line)

@@ -9,10 +9,13 @@
 //! Knows nothing of tokio, of real sockets or of real files.
 
 mod actor;
+mod agents;
 mod bot;
 mod browser;
+mod client;
 mod directories;
 mod finish;
+mod frames;
 mod gateway;
 mod ledger;
 mod log;
@@ -24,7 +27,7 @@ mod traffic;
 mod widget;
 mod world;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use stentor_types::AppId;
 
@@ -41,7 +44,7 @@ pub struct Options {
 }
 
 /// What a schedule was like that violated nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Steps, deliveries included.
     pub steps: u64,
@@ -51,6 +54,8 @@ pub struct Summary {
     pub messages: u64,
     /// Crashes of any part.
     pub crashes: u64,
+    /// How often rarer things have happened, by name.
+    pub seen: BTreeMap<&'static str, u64>,
 }
 
 /// A schedule in which something did not hold.
@@ -82,6 +87,9 @@ impl std::ops::AddAssign for Summary {
         self.events += other.events;
         self.messages += other.messages;
         self.crashes += other.crashes;
+        for (what, times) in other.seen {
+            *self.seen.entry(what).or_default() += times;
+        }
     }
 }
 

@@ -83,5 +83,7 @@ fn main() -> anyhow::Result<ExitCode> {
         summary.events,
         begun.elapsed().as_secs_f64(),
     )?;
+    let seen: Vec<_> = summary.seen.iter().map(|(what, times)| format!("{times} {what}")).collect();
+    writeln!(out, "among them {}", seen.join(", "))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,12 +4,10 @@
 use stentor_types::Timestamp;
 
 use crate::{
-    browser::{Agent, Browser, request_json},
-    gateway::{Gateway, Reason},
+    browser::Browser,
+    gateway::Gateway,
     log::Entity,
     owner::{Command, Owner},
-    socket::{End, Frame},
-    widget::Widget,
     world::{Job, World},
 };
 
@@ -35,12 +33,8 @@ impl World {
             let noise = self.rng.next();
             self.browsers.push(Browser::new(&self.app, number, clock, noise));
         }
-        for number in 0..2 {
-            let user_id = format!("agent\0{number}");
-            let user = stentor_types::UserKey::of(&self.app, &user_id);
-            let (session, socket, widget) = (None, None, Widget::default());
-            self.agents.push(Agent { user_id, user, session, socket, widget });
-        }
+        self.agents_begin();
+        self.clients_begin();
         for browser in 0..VISITORS {
             self.load_page(browser, 0);
         }
@@ -95,6 +89,8 @@ impl World {
             Job::Up { socket, frame } => self.up(socket, &frame),
             Job::UpClosed { socket } => self.up_closed(socket),
             Job::Down { socket, text } => self.down(socket, &text),
+            Job::DownSecond { socket, frame } => self.down_second(socket, frame),
+            Job::Remember { seat, life, what } => self.remembered(seat, life, what),
             Job::DownClosed { socket } => self.down_closed(socket),
             Job::Dial { browser, tab, life } => self.redial(browser, tab, life),
             Job::Flush { browser, tab, life } => self.flush(browser, tab, life),
@@ -170,9 +166,10 @@ impl World {
             return;
         }
         match self.rng.below(1_000) {
-            0..520 => self.visitor_speaks(),
-            520..800 => self.visitor_moves(),
-            800..930 => self.agent_moves(),
+            0..340 => self.visitor_speaks(),
+            340..540 => self.visitor_moves(),
+            540..630 => self.agent_moves(),
+            630..930 => self.client_moves(),
             930..950 => self.clock_jumps(),
             950..975 => self.evict(),
             975..985 => self.replace_owner(),
@@ -227,53 +224,6 @@ impl World {
             "closes" => self.close(browser, tab),
             _ => self.load_page(browser, tab),
         }
-    }
-
-    fn agent_moves(&mut self) {
-        let number = self.rng.index(self.agents.len());
-        let take = self.rng.percent(50);
-        let Some(agent) = self.agents.get(number) else { return };
-        let Some(socket) = agent.socket else {
-            let sessions: Vec<_> = self.ledger.stories.keys().copied().collect();
-            let place = self.rng.index(sessions.len());
-            let Some(session) = sessions.get(place).copied() else { return };
-            let user_id = agent.user_id.clone();
-            let end = End::Agent(number);
-            let socket = self.accept(end, &user_id, Some(session), Reason::Load);
-            if let Some(agent) = self.agents.get_mut(number) {
-                (agent.socket, agent.session) = (socket, Some(session));
-                agent.widget = Widget::default();
-            }
-            return;
-        };
-        match self.rng.below(8) {
-            0..4 => self.socket_up(socket, Frame::Control { take }),
-            4..6 => self.agent_speaks(number, socket),
-            6 => self.socket_cut(socket),
-            _ => self.agent_goes(number),
-        }
-    }
-
-    pub(crate) fn agent_goes(&mut self, number: usize) {
-        let socket = self.agents.get_mut(number).and_then(|agent| agent.socket.take());
-        if let Some(socket) = socket {
-            self.socket_leave(socket);
-        }
-    }
-
-    fn agent_speaks(&mut self, number: usize, socket: u64) {
-        let message = self.messages.len();
-        let text = format!("message {message}");
-        let Some(author) = self.agents.get(number).map(|agent| agent.user) else { return };
-        let data = request_json(&text, false, self.rng.next());
-        let frame = serde_json::json!({
-            "event": "new message", "sessionId": "agents have none",
-            "timeMs": self.now.as_millis(), "data": data,
-        });
-        let fate = crate::browser::Fate::Under;
-        self.messages.push(crate::browser::Message { text, author, fate });
-        let text = frame.to_string().into();
-        self.socket_up(socket, Frame::Text { text, message: Some(message) });
     }
 
     fn clock_jumps(&mut self) {

@@ -3,13 +3,22 @@
 use bytes::Bytes;
 use stentor_types::Timestamp;
 
-use crate::world::{Job, World};
+use crate::{
+    client::Seat,
+    frames::{Down, Up},
+    world::{Job, World},
+};
 
 /// Who holds the client's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    Tab { browser: usize, tab: usize },
+    Tab {
+        browser: usize,
+        tab: usize,
+    },
     Agent(usize),
+    /// Speaks the second dialect.
+    Client(Seat),
 }
 
 /// What a client says.
@@ -19,6 +28,8 @@ pub(crate) enum Frame {
     Text { text: Bytes, message: Option<usize> },
     /// An agent's wish.
     Control { take: bool },
+    /// A frame of the second dialect.
+    Second(Up),
 }
 
 /// One socket.
@@ -63,6 +74,7 @@ impl std::fmt::Debug for Frame {
             Self::Text { text, .. } => formatter.write_str(&String::from_utf8_lossy(text)),
             Self::Control { take: true } => formatter.write_str("take control"),
             Self::Control { take: false } => formatter.write_str("release control"),
+            Self::Second(up) => write!(formatter, "{up:?}"),
         }
     }
 }
@@ -87,15 +99,24 @@ impl World {
         }
     }
 
-    /// The gateway writes.
+    /// The gateway writes a legacy frame.
     pub(crate) fn socket_down(&mut self, id: u64, text: Bytes) {
+        self.write_down(id, Job::Down { socket: id, text });
+    }
+
+    /// The gateway writes a frame of the second dialect.
+    pub(crate) fn socket_down_second(&mut self, id: u64, frame: Down) {
+        self.write_down(id, Job::DownSecond { socket: id, frame });
+    }
+
+    fn write_down(&mut self, id: u64, job: Job) {
         let delay = self.rng.between(2_000, 120_000);
         let now = self.now;
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.down = Timestamp(now.0.saturating_add(delay).max(socket.down.0 + 1));
         let at = socket.down;
         if !socket.cut {
-            self.at(at, Job::Down { socket: id, text });
+            self.at(at, job);
         }
     }
 

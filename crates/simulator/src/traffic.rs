@@ -4,9 +4,11 @@ use std::{fmt, rc::Rc};
 
 use bytes::Bytes;
 use stentor_types::{
-    BotResult, ClockSegment, ConnectionId, EffectId, EventNumber, RejectCode, Role, Say, SessionId,
-    Stamp, Timestamp, Visitor,
+    BotResult, ClientClaim, ClockSegment, ConnectionId, EffectId, Epoch, EventNumber, RejectCode,
+    Role, Say, SessionId, Stamp, Timestamp, Visitor,
 };
+
+use crate::frames::Act;
 
 /// What a gateway asks on behalf of one connection. Sent again, it is the same.
 #[derive(Clone)]
@@ -24,9 +26,22 @@ pub(crate) struct Request {
 /// One input.
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
-    Attach { at: Timestamp, claimed: Option<String>, client_time: Option<i64>, counter: u64 },
+    Attach(Joining),
     Say { at: Timestamp, say: Say },
+    Act { at: Timestamp, act: Act },
     Detach { at: Timestamp, delivered: Option<EventNumber> },
+}
+
+/// A connection that wants to take part.
+#[derive(Clone, Debug)]
+pub(crate) struct Joining {
+    pub(crate) at: Timestamp,
+    pub(crate) claimed: Option<String>,
+    pub(crate) client_time: Option<i64>,
+    pub(crate) counter: u64,
+    /// Who numbers its messages, in the second dialect.
+    pub(crate) client: Option<ClientClaim>,
+    pub(crate) listens: bool,
 }
 
 /// What an owner answers.
@@ -45,9 +60,9 @@ pub(crate) enum ItemAnswer {
     NoSession,
     Committed(EventNumber),
     Duplicate(Option<EventNumber>),
-    Rejected(#[expect(dead_code, reason = "told when a schedule is printed")] RejectCode),
+    Rejected(RejectCode),
     AttachFirst,
-    Gap(#[expect(dead_code, reason = "told when a schedule is printed")] u64),
+    Gap(u64),
     Nothing,
     TryAgain,
 }
@@ -61,6 +76,9 @@ pub(crate) struct Attached {
     pub(crate) segments: Vec<ClockSegment>,
     pub(crate) replay: Vec<(EventNumber, Bytes)>,
     pub(crate) typing: bool,
+    pub(crate) epoch: Epoch,
+    /// The last message of the client that was dealt with, in the second dialect.
+    pub(crate) taken: u64,
 }
 
 /// Events of one session for the connections of one gateway.
@@ -97,9 +115,13 @@ impl fmt::Debug for Request {
         write!(formatter, "request {} of connection {}:", self.id, self.connection.number)?;
         for item in &self.items {
             match item {
-                Item::Attach { claimed, counter, .. } => {
+                Item::Attach(Joining { claimed, counter, client: None, .. }) => {
                     write!(formatter, " attach({claimed:?}, counter {counter})")?;
                 }
+                Item::Attach(Joining { claimed, client: Some(client), .. }) => {
+                    write!(formatter, " attach({claimed:?}, {client:?})")?;
+                }
+                Item::Act { act, .. } => write!(formatter, " {act:?}")?,
                 Item::Say { say, .. } => write!(formatter, " say({})", say.mid.counter)?,
                 Item::Detach { delivered, .. } => write!(formatter, " detach({delivered:?})")?,
             }

@@ -12,7 +12,10 @@ use stentor_postoffice::{Effect, Rules};
 use stentor_types::{AppId, BotResult, ControlChange, EffectId, EventNumber, SessionId, Timestamp};
 
 use crate::{
-    browser::{Agent, Browser, Message},
+    agents::Agent,
+    browser::{Browser, Message},
+    client::{Client, Remember, Seat},
+    frames::Down,
     gateway::Gateway,
     ledger::Ledger,
     log::Log,
@@ -45,6 +48,10 @@ pub(crate) enum Job {
     UpClosed { socket: u64 },
     /// A frame reaches a client.
     Down { socket: u64, text: Bytes },
+    /// A frame of the second dialect reaches a client.
+    DownSecond { socket: u64, frame: Down },
+    /// A client of the second dialect remembers to do something.
+    Remember { seat: Seat, life: u64, what: Remember },
     /// The client learns that its socket is gone.
     DownClosed { socket: u64 },
     /// A tab dials again.
@@ -105,6 +112,8 @@ pub(crate) struct Weather {
     pub(crate) delay: u64,
     /// Percent of attempts at the bot that go wrong.
     pub(crate) bot: u64,
+    /// Of ten thousand events so many find their client too slow to take them.
+    pub(crate) slow: u64,
 }
 
 /// One schedule.
@@ -123,6 +132,7 @@ pub(crate) struct World {
     pub(crate) sockets: BTreeMap<u64, Socket>,
     pub(crate) browsers: Vec<Browser>,
     pub(crate) agents: Vec<Agent>,
+    pub(crate) clients: Vec<Client>,
     pub(crate) messages: Vec<Message>,
     /// What the bot did for each attempt: results that may become an outcome.
     pub(crate) results: BTreeMap<(SessionId, EffectId), Vec<BotResult>>,
@@ -135,6 +145,8 @@ pub(crate) struct World {
     /// Connections may be attached that are gone: messages came twice, or there were two owners.
     pub(crate) strays: bool,
     pub(crate) crashes: u64,
+    /// How often something has happened that is worth knowing about.
+    pub(crate) seen: BTreeMap<&'static str, u64>,
     heap: BinaryHeap<Reverse<Entry>>,
     queued: u64,
     pub(crate) steps: u64,
@@ -169,6 +181,7 @@ impl World {
             twice: if calm { 0 } else { rng.below(10) },
             delay: 1_000 << rng.below(9),
             bot: 10 + rng.below(50),
+            slow: if calm { 0 } else { rng.below(100) },
         };
         Self {
             rng,
@@ -182,6 +195,7 @@ impl World {
             sockets: BTreeMap::new(),
             browsers: Vec::new(),
             agents: Vec::new(),
+            clients: Vec::new(),
             messages: Vec::new(),
             results: BTreeMap::new(),
             connector: 0,
@@ -190,6 +204,7 @@ impl World {
             lives: 0,
             strays: !calm,
             crashes: 0,
+            seen: BTreeMap::new(),
             heap: BinaryHeap::new(),
             queued: 0,
             steps: 0,
@@ -257,6 +272,11 @@ impl World {
         }
     }
 
+    /// Something has happened that is worth knowing about.
+    pub(crate) fn saw(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
     /// The owner that requests go to.
     pub(crate) fn current_owner(&self) -> Option<u64> {
         self.owners.keys().next_back().copied()
@@ -270,7 +290,11 @@ impl World {
     pub(crate) fn summary(&self) -> crate::Summary {
         let events = self.ledger.stories.values().map(|story| story.events.len() as u64).sum();
         let messages = self.messages.len() as u64;
-        crate::Summary { steps: self.steps, events, messages, crashes: self.crashes }
+        let mut seen = self.seen.clone();
+        for (what, times) in self.ledger.stories.values().flat_map(|story| &story.seen) {
+            *seen.entry(what).or_default() += times;
+        }
+        crate::Summary { steps: self.steps, events, messages, crashes: self.crashes, seen }
     }
 
     pub(crate) fn trace(&self) -> Vec<String> {
@@ -316,6 +340,9 @@ impl fmt::Display for Job {
             Self::Up { socket, frame } => write!(formatter, "socket {socket} → gateway: {frame:?}"),
             Self::Down { socket, text } => {
                 write!(formatter, "gateway → socket {socket}: {}", String::from_utf8_lossy(text))
+            }
+            Self::DownSecond { socket, frame } => {
+                write!(formatter, "gateway → socket {socket}: {frame:?}")
             }
             Self::Request { owner, request } => {
                 write!(formatter, "gateway → owner {owner}: {request:?}")

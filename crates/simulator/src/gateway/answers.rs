@@ -15,6 +15,10 @@ impl World {
         let Some(open) = connection.open.take_if(|open| open.request.id == answer.request) else {
             return;
         };
+        if connection.second.is_some() {
+            self.answered_second(number, &open, &answer.results);
+            return;
+        }
         let mut done = 0;
         let mut again = false;
         let mut leave = None;
@@ -22,7 +26,8 @@ impl World {
         for (item, result) in request.items.iter().zip(&answer.results) {
             let Some(connection) = self.connection(number) else { return };
             match (item, result) {
-                (Item::Attach { claimed, .. }, ItemAnswer::Attached(attached)) => {
+                (Item::Attach(joining), ItemAnswer::Attached(attached)) => {
+                    let claimed = &joining.claimed;
                     done += usize::from(request.items.len() == 1);
                     connection.must_attach = false;
                     if connection.claimed.is_none() || claimed.is_some() {
@@ -30,7 +35,7 @@ impl World {
                     }
                     leave = leave.or(self.attached(number, attached));
                 }
-                (Item::Attach { .. }, ItemAnswer::NoSession) => {
+                (Item::Attach(_), ItemAnswer::NoSession) => {
                     done += 1;
                     let time = i64::try_from(self.now.as_millis()).unwrap_or(0) | 1;
                     self.write(number, outgoing::connection_update(true, None, time));
@@ -38,17 +43,17 @@ impl World {
                 (Item::Say { say, .. }, ItemAnswer::Committed(n)) => {
                     done += 1;
                     connection.settled = say.mid.counter;
-                    self.acked(say.mid, Some(*n));
+                    self.acked(None, say.mid, Some(*n));
                 }
                 (Item::Say { say, .. }, ItemAnswer::Duplicate(n)) => {
                     done += 1;
                     connection.settled = say.mid.counter;
-                    self.acked(say.mid, *n);
+                    self.acked(None, say.mid, *n);
                 }
                 (Item::Say { say, .. }, ItemAnswer::Rejected(_)) => {
                     done += 1;
                     connection.settled = say.mid.counter;
-                    self.acked(say.mid, None);
+                    self.acked(None, say.mid, None);
                 }
                 (Item::Say { .. }, ItemAnswer::AttachFirst) => {
                     connection.must_attach = true;
@@ -66,22 +71,11 @@ impl World {
                 }
             }
         }
-        let Some(connection) = self.connection(number) else { return };
         if again {
-            // After a pause: for the same inputs, but those that are settled.
-            let wants = open.wants.saturating_sub(done);
-            connection.wants.drain(..done.min(open.wants));
-            let items = request.items.iter().skip(done).cloned().collect();
-            let request = Rc::new(Request { items, ..Request::clone(request) });
-            let id = request.id;
-            connection.open = Some(Open { request, wants, tries: open.tries });
-            let gateway = self.gateway.as_ref().map_or(0, |gateway| gateway.life);
-            self.after(
-                AGAIN_US / 2,
-                Job::RequestAgain { gateway, connection: number, request: id },
-            );
+            self.again(number, &open, done);
             return;
         }
+        let Some(connection) = self.connection(number) else { return };
         for _ in 0..done.min(open.wants) {
             if let Some(Want::End) = connection.wants.pop_front() {
                 self.hang_up(number);
@@ -94,6 +88,20 @@ impl World {
         self.pump(number);
     }
 
+    /// Once more after a pause: for the same inputs, but those that are settled.
+    pub(super) fn again(&mut self, number: u64, open: &Open, done: usize) {
+        let Some(connection) = self.connection(number) else { return };
+        let wants = open.wants.saturating_sub(done);
+        connection.wants.drain(..done.min(open.wants));
+        let request = &open.request;
+        let items = request.items.iter().skip(done).cloned().collect();
+        let request = Rc::new(Request { items, ..Request::clone(request) });
+        let id = request.id;
+        connection.open = Some(Open { request, wants, tries: open.tries });
+        let gateway = self.gateway.as_ref().map_or(0, |gateway| gateway.life);
+        self.after(AGAIN_US / 2, Job::RequestAgain { gateway, connection: number, request: id });
+    }
+
     pub(super) fn hang_up(&mut self, number: u64) {
         if let Some(gateway) = &mut self.gateway {
             gateway.connections.remove(&number);
@@ -101,8 +109,8 @@ impl World {
     }
 
     /// What an acknowledged message has become must be in the log.
-    pub(super) fn acked(&mut self, mid: Mid, n: Option<EventNumber>) {
-        match self.ledger.settled(mid, n) {
+    pub(crate) fn acked(&mut self, session: Option<SessionId>, mid: Mid, n: Option<EventNumber>) {
+        match self.ledger.settled(session, mid, n) {
             Ok((session, n, message)) => {
                 if let Some(message) = self.messages.get_mut(message) {
                     message.fate = Fate::Acked(session, n);

@@ -13,7 +13,8 @@ impl World {
                 continue;
             };
             let elsewhere = connection.session.is_some_and(|session| session != fanout.session);
-            if elsewhere && connection.open.is_none() && connection.wants.is_empty() {
+            let legacy = connection.second.is_none();
+            if legacy && elsewhere && connection.open.is_none() && connection.wants.is_empty() {
                 // Attached without its knowledge, by a request that was not answered.
                 let delivered = EventNumber::NONE;
                 connection.wants.push_back(Want::Leave { session: fanout.session, delivered });
@@ -56,7 +57,9 @@ impl World {
     pub(super) fn catch_up(&mut self, number: u64, head: EventNumber) {
         loop {
             let Some(connection) = self.connection(number) else { return };
-            let Some(session) = connection.session else { return };
+            let Some(session) = connection.session.filter(|_| !connection.is_behind()) else {
+                return;
+            };
             let next = (session, connection.written.next());
             let Some(bytes) = connection.held.remove(&next) else { break };
             self.show_event(number, session, next.1, &bytes);
@@ -128,6 +131,10 @@ impl World {
             self.violate("I3", format!("event {n} cannot be read"));
             return;
         };
+        if connection.second.is_some() {
+            self.show_second(number, &event, bytes);
+            return;
+        }
         let user = connection.visitor.user;
         if let EventKind::Clock { user: whose, segment } = &event.kind
             && *whose == user
@@ -140,6 +147,13 @@ impl World {
         }
         let view = connection.view();
         let frames: Vec<_> = view.frames(&event).collect();
+        if connection.role == Role::Visitor
+            && event.audience == Audience::Staff
+            && !frames.is_empty()
+        {
+            self.violate("I20", format!("connection {number} is shown {frames:?}"));
+            return;
+        }
         let kept = is_kept(&view, &event);
         let time = view.time_ms(event.n, event.stamp);
         if kept {

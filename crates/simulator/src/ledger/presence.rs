@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use stentor_postoffice::{Rules, State};
-use stentor_types::{ConnectionId, Event, EventKind, Role, SessionId, Timestamp, UserKey};
+use stentor_types::{
+    Audience, ConnectionId, Event, EventKind, Permissions, Role, SessionId, Timestamp, UserKey,
+};
 
 use super::ensure;
 use crate::world::Violation;
@@ -11,8 +13,15 @@ use crate::world::Violation;
 /// The people of one session.
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
-    connections: BTreeMap<ConnectionId, UserKey>,
+    connections: BTreeMap<ConnectionId, Place>,
     people: BTreeMap<UserKey, Person>,
+    visitor: Option<UserKey>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    user: UserKey,
+    permissions: Permissions,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,20 +42,39 @@ impl Presence {
         id: SessionId,
     ) -> Result<(), Violation> {
         let n = event.n;
+        // Agents come and go without a trace: visitors see them when they step in.
+        let trace = |role: Role| {
+            ensure((role == Role::Agent) == (event.audience == Audience::Staff), "I20", || {
+                format!(
+                    "{id}: event {n}: a visitor or agent comes or goes for {:?}",
+                    event.audience
+                )
+            })
+        };
         match &event.kind {
+            EventKind::Opened { visitor, .. } => {
+                self.visitor = Some(*visitor);
+                Ok(())
+            }
             EventKind::Joined { user, role, .. } => {
+                trace(*role)?;
+                let own = self.visitor == Some(*user);
+                ensure(own == (*role == Role::Visitor), "S3", || {
+                    format!("{id}: event {n}: {role:?} is somebody else's part")
+                })?;
                 let before = self.people.insert(*user, Person { role: *role, leaves: None });
                 ensure(before.is_none(), "I22", || format!("{id}: event {n} joins twice"))
             }
-            EventKind::Attached { connection, user, .. } => {
-                self.connections.insert(*connection, *user);
+            EventKind::Attached { connection, user, permissions, .. } => {
+                let place = Place { user: *user, permissions: *permissions };
+                self.connections.insert(*connection, place);
                 if let Some(person) = self.people.get_mut(user) {
                     person.leaves = None;
                 }
                 ensure(self.people.contains_key(user), "I22", || format!("{id}: {n} by nobody"))
             }
             EventKind::Detached { connection, leaves_at, .. } => {
-                let user = self.connections.remove(connection);
+                let user = self.connections.remove(connection).map(|place| place.user);
                 ensure(user.is_some(), "I22", || format!("{id}: event {n} of no connection"))?;
                 self.gone(user, at, *leaves_at, rules, id)
             }
@@ -55,7 +83,7 @@ impl Presence {
                     .connections
                     .iter()
                     .filter(|(connection, _)| connection.gateway == *gateway)
-                    .map(|(connection, user)| (*connection, *user))
+                    .map(|(connection, place)| (*connection, place.user))
                     .collect();
                 ensure(!lost.is_empty(), "I22", || format!("{id}: event {n} loses nobody"))?;
                 for (connection, _) in &lost {
@@ -68,6 +96,7 @@ impl Presence {
             }
             EventKind::Left { user, .. } => {
                 let person = self.people.remove(user);
+                person.map_or(Ok(()), |person| trace(person.role))?;
                 let may =
                     person.and_then(|person| person.leaves).is_some_and(|leaves| leaves <= at);
                 ensure(may, "I22", || format!("{id}: event {n}: {person:?} leaves at {at}"))?;
@@ -86,7 +115,7 @@ impl Presence {
         id: SessionId,
     ) -> Result<(), Violation> {
         let Some(user) = user else { return Ok(()) };
-        if self.connections.values().any(|other| *other == user) {
+        if self.connections.values().any(|place| place.user == user) {
             return Ok(());
         }
         let Some(person) = self.people.get_mut(&user) else { return Ok(()) };
@@ -98,10 +127,36 @@ impl Presence {
         ensure(leaves_at >= at.after(grace), "I22", || format!("{id}: grace of {grace:?} is cut"))
     }
 
+    pub(crate) const fn visitor(&self) -> Option<UserKey> {
+        self.visitor
+    }
+
+    /// Whether somebody is an agent who is here and may do more than listen.
+    pub(crate) fn may_work(&self, user: UserKey) -> bool {
+        self.people.get(&user).is_some_and(|person| person.role == Role::Agent)
+            && self
+                .connections
+                .values()
+                .any(|place| place.user == user && place.permissions == Permissions::ALL)
+    }
+
+    /// Whether somebody's grace is over.
+    pub(crate) fn may_leave(&self, user: UserKey, at: Timestamp) -> bool {
+        let leaves = self.people.get(&user).and_then(|person| person.leaves);
+        leaves.is_some_and(|leaves| leaves <= at)
+    }
+
+    /// Whose a connection is, if it may do more than listen.
+    pub(crate) fn speaker(&self, connection: ConnectionId) -> Option<UserKey> {
+        let place = self.connections.get(&connection)?;
+        place.permissions.sends.then_some(place.user)
+    }
+
     /// The state agrees.
     pub(crate) fn check(&self, state: &State, id: SessionId) -> Result<(), Violation> {
-        let connections = state.endpoints.iter().map(|(id, endpoint)| (id, &endpoint.user));
-        ensure(connections.eq(self.connections.iter()), "I10", || format!("{id}: connections"))?;
+        let connections = state.endpoints.iter().map(|(id, at)| (*id, at.user, at.permissions));
+        let expected = self.connections.iter().map(|(id, at)| (*id, at.user, at.permissions));
+        ensure(connections.eq(expected), "I10", || format!("{id}: connections"))?;
         let people = state.participants.iter().map(|(user, person)| (user, person.leaves_at));
         let expected = self.people.iter().map(|(user, person)| (user, person.leaves));
         ensure(people.eq(expected), "I22", || {

@@ -5,12 +5,19 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use stentor_postoffice::{Effect, QUEUE_BYTES_MAX, QUEUE_MAX, Rules, Session, State};
 use stentor_types::{
-    Audience, Control, ControlEpoch, Event, EventKind, EventNumber, Mid, Sequence, SessionId,
-    Stamp, Timestamp,
+    Audience, Control, ControlEpoch, Event, EventKind, EventNumber, Mid, Notice, RejectCode, Role,
+    Said, Sequence, SessionId, Stamp, Timestamp, TurnEnd,
 };
 use stentor_wire::{CommitRecord, decode_snapshot, encode_event};
 
-use super::{Results, ensure, presence::Presence, turns::Turns};
+use super::{
+    Results,
+    clients::Clients,
+    ensure,
+    people::{People, Scene, holds},
+    presence::Presence,
+    turns::Turns,
+};
 use crate::{browser::CANARY, gateway::contains, log::Append, world::Violation};
 
 /// One session, followed from its events alone, beside the core's own fold of them.
@@ -19,20 +26,32 @@ pub(crate) struct Story {
     pub(crate) session: Session,
     pub(crate) head: Option<Sequence>,
     pub(crate) events: Vec<Bytes>,
+    audiences: Vec<Audience>,
     last_stamp: Stamp,
     last_at: Timestamp,
     pub(crate) turns: Turns,
     presence: Presence,
+    pub(crate) people: People,
+    pub(crate) clients: Clients,
     pub(crate) control: Control,
     pub(crate) control_epoch: ControlEpoch,
-    /// The last message taken from each connection.
-    counters: BTreeMap<stentor_types::ClientInstance, u64>,
     /// What visitors are to be shown in the end: replies and notices, and what agents said.
     pub(crate) visible: Vec<(EventNumber, Option<String>)>,
-    /// Mids of the record that was read last.
-    pub(crate) fresh: Vec<(Mid, EventNumber)>,
+    /// Messages of the record that was read last.
+    pub(crate) fresh: Vec<Fresh>,
     /// Texts of it that may be shown in the bot's voice.
     pub(crate) shown: Vec<String>,
+    /// How often rarer things have happened.
+    pub(crate) seen: BTreeMap<&'static str, u64>,
+}
+
+/// A message that has become an event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fresh {
+    pub(crate) mid: Mid,
+    pub(crate) n: EventNumber,
+    /// For colleagues only; nothing if it was refused.
+    pub(crate) note: Option<bool>,
 }
 
 // === impl Story ===
@@ -43,16 +62,19 @@ impl Story {
             session: Session::new(session, record.commit.epoch),
             head: None,
             events: Vec::new(),
+            audiences: Vec::new(),
             last_stamp: Stamp(0),
             last_at: Timestamp(0),
             turns: Turns::default(),
             presence: Presence::default(),
+            people: People::default(),
+            clients: Clients::default(),
             control: Control::Bot,
             control_epoch: ControlEpoch(0),
-            counters: BTreeMap::new(),
             visible: Vec::new(),
             fresh: Vec::new(),
             shown: Vec::new(),
+            seen: BTreeMap::new(),
         }
     }
 
@@ -64,10 +86,15 @@ impl Story {
         self.events.get(usize::try_from(n.0.checked_sub(1)?).ok()?)
     }
 
+    pub(crate) fn audience(&self, n: EventNumber) -> Option<Audience> {
+        self.audiences.get(usize::try_from(n.0.checked_sub(1)?).ok()?).copied()
+    }
+
     pub(crate) fn offered(&self, effect: &Effect) -> Result<(), Violation> {
         let epoch = self.state().epoch;
         ensure(effect.id.epoch == epoch, "P6", || format!("{effect:?} is of another numbering"))?;
-        self.turns.offered(effect)
+        self.turns.offered(effect)?;
+        self.people.hand_back.check_request(effect.id.turn, &effect.request, self.session.id())
     }
 
     /// One more record; says in words what it was.
@@ -104,6 +131,7 @@ impl Story {
             })?;
             self.event_happened(event, commit.at, rules, results)?;
             self.events.push(bytes.clone());
+            self.audiences.push(event.audience);
             words.push(word(event));
         }
         self.session.apply(commit);
@@ -141,6 +169,8 @@ impl Story {
             && state.endpoints.values().all(|endpoint| endpoint.taken.recent.len() <= 16)
             && state.devices.values().all(|segments| segments.len() <= 16);
         ensure(bounded, "I15", || format!("{id}: a queue has no bound: {state:?}"))?;
+        self.people.check(state, id)?;
+        self.clients.check(state, id)?;
         self.presence.check(state, id)
     }
 
@@ -156,21 +186,31 @@ impl Story {
         ensure((n.0 == 1) == matches!(event.kind, EventKind::Opened { .. }), "I2", || {
             format!("{id}: event {n} is {}", word(event))
         })?;
+        let staff = event.audience == Audience::Staff;
+        ensure(staff == is_for_staff(event), "I20", || {
+            format!("{id}: event {n} is for {:?}: {}", event.audience, word(event))
+        })?;
+        let back = matches!(&event.kind, EventKind::SteppedIn { user, .. } if self.people.lapsed.contains(user));
+        let back = back.then_some("people back after they lapsed");
+        for what in rare(event).into_iter().chain(back) {
+            *self.seen.entry(what).or_default() += 1;
+        }
+        self.clients.happened(event, id)?;
+        let scene = Scene { id, at, control: &self.control, presence: &self.presence };
+        self.people.happened(event, scene)?;
         match &event.kind {
-            EventKind::Said(said) => {
-                self.took(said.mid, n)?;
-                let by_visitor = self.session.state().visitor == Some(said.user);
-                let may_speak = by_visitor
-                    || matches!(&self.control, Control::Agents(agents) if agents.contains(&said.user));
-                ensure(may_speak, "I18", || format!("{id}: event {n} is by somebody who may not"))?;
-                if by_visitor {
-                    self.turns.said(n, self.control == Control::Bot && rules.bot.is_some());
-                } else {
-                    self.visible.push((n, None));
-                }
-                Ok(())
+            EventKind::Said(said) => self.said(event, said, rules),
+            EventKind::Rejected { mid, code, .. } => {
+                self.fresh.push(Fresh { mid: *mid, n, note: None });
+                // Who timed out and came back over the old dialect enters again by speaking.
+                let lapsed = self
+                    .presence
+                    .speaker(mid.client.connection())
+                    .is_some_and(|user| self.people.lapsed.contains(&user));
+                ensure(*code != RejectCode::NotInControl || !lapsed, "P9", || {
+                    format!("{id}: event {n} refuses an agent who only timed out")
+                })
             }
-            EventKind::Rejected { mid, .. } => self.took(*mid, n),
             EventKind::Replied { body, .. } => {
                 let text = reply_text(body);
                 ensure(text.is_some(), "P3", || format!("{id}: event {n} has no text"))?;
@@ -178,10 +218,18 @@ impl Story {
                 self.shown.extend(text);
                 self.on_turn(event, at, rules, results)
             }
-            EventKind::Notice { text, .. } => {
+            EventKind::DraftSent { body, .. } => {
+                let text = reply_text(body);
+                self.visible.push((n, text.clone()));
+                self.shown.extend(text);
+                Ok(())
+            }
+            EventKind::Notice { text, notice } => {
                 self.visible.push((n, Some(text.clone())));
                 self.shown.push(text.clone());
-                self.turns.notice();
+                if *notice == Notice::QueueFull {
+                    self.turns.notice();
+                }
                 Ok(())
             }
             EventKind::ControlChanged { control, epoch } => {
@@ -196,8 +244,13 @@ impl Story {
                 (self.control, self.control_epoch) = (control.clone(), *epoch);
                 Ok(())
             }
-            EventKind::TurnStarted { .. }
-            | EventKind::TurnFailed { .. }
+            EventKind::TurnStarted { turn, attempt, .. } => {
+                if *attempt == 1 && self.people.hand_back.asked(*turn) {
+                    *self.seen.entry("hand-backs").or_default() += 1;
+                }
+                self.on_turn(event, at, rules, results)
+            }
+            EventKind::TurnFailed { .. }
             | EventKind::TurnEnded { .. }
             | EventKind::Draft { .. } => self.on_turn(event, at, rules, results),
             _ => self.presence.happened(event, at, rules, id),
@@ -212,22 +265,52 @@ impl Story {
         results: &Results,
     ) -> Result<(), Violation> {
         let id = self.session.id();
-        if matches!(event.kind, EventKind::Draft { .. }) {
-            ensure(event.audience == Audience::Staff, "I20", || format!("{id}: a draft for all"))?;
-        }
         let control = (&self.control, self.control_epoch);
         let epoch = self.session.state().epoch;
         self.turns.happened(event, at, control, rules, (id, epoch), results)
     }
 
-    /// Messages of a connection are taken in the order in which they were sent, each once.
-    fn took(&mut self, mid: Mid, n: EventNumber) -> Result<(), Violation> {
-        self.fresh.push((mid, n));
-        let before = self.counters.insert(mid.client, mid.counter);
-        let id = self.session.id();
-        ensure(before.is_none_or(|before| mid.counter > before), "I6", || {
-            format!("{id}: message {} of a connection after {before:?}", mid.counter)
-        })
+    fn said(&mut self, event: &Event, said: &Said, rules: &Rules) -> Result<(), Violation> {
+        let (id, n) = (self.session.id(), event.n);
+        let note = event.audience == Audience::Staff;
+        self.fresh.push(Fresh { mid: said.mid, n, note: Some(note) });
+        let by_visitor = self.presence.visitor() == Some(said.user);
+        let may_speak = match (by_visitor, note) {
+            (true, note) => !note,
+            (false, true) => self.presence.may_work(said.user),
+            (false, false) => holds(&self.control, said.user),
+        };
+        ensure(may_speak, "I18", || format!("{id}: event {n} is by somebody who may not"))?;
+        let bot_answers = self.control == Control::Bot && rules.bot.is_some();
+        if by_visitor {
+            self.turns.said(n, bot_answers);
+        } else if !note {
+            self.visible.push((n, None));
+        }
+        if !note && self.control != Control::Bot {
+            self.people.covered(n, said);
+        }
+        Ok(())
+    }
+}
+
+/// Whether an event is none of visitors' business.
+fn is_for_staff(event: &Event) -> bool {
+    match &event.kind {
+        // Known by who it is, and checked where that is known.
+        EventKind::Said(_) | EventKind::Joined { .. } | EventKind::Left { .. } => {
+            event.audience == Audience::Staff
+        }
+        EventKind::TurnStarted { .. }
+        | EventKind::TurnFailed { .. }
+        | EventKind::Replied { .. }
+        | EventKind::DraftSent { .. }
+        | EventKind::SteppedIn { .. }
+        | EventKind::SteppedOut { .. }
+        | EventKind::Ended { .. }
+        | EventKind::Notice { .. } => false,
+        EventKind::TurnEnded { how, .. } => matches!(how, TurnEnd::Overflow | TurnEnd::Stale),
+        _ => true,
     }
 }
 
@@ -235,6 +318,24 @@ impl Story {
 pub(crate) fn reply_text(body: &[u8]) -> Option<String> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
     Some(body.pointer("/outputSpeech/displayText")?.as_str()?.to_owned())
+}
+
+/// What is worth counting.
+fn rare(event: &Event) -> Option<&'static str> {
+    Some(match &event.kind {
+        EventKind::Said(_) if event.audience == Audience::Staff => "notes",
+        EventKind::Said(said) if said.role == Role::Agent => "messages of agents",
+        EventKind::Rejected { .. } => "messages refused",
+        EventKind::Replied { handoff: true, .. } => "handoffs",
+        EventKind::Draft { .. } => "drafts",
+        EventKind::DraftSent { .. } => "drafts sent",
+        EventKind::DraftDone { .. } => "drafts dealt with otherwise",
+        EventKind::SteppedIn { .. } => "people in control",
+        EventKind::SteppedOut { lapsed: true, .. } => "people lapsed",
+        EventKind::Notice { notice: Notice::NobodyFree, .. } => "visitors told that nobody is free",
+        EventKind::Ended { .. } => "ends",
+        _ => return None,
+    })
 }
 
 fn word(event: &Event) -> String {
