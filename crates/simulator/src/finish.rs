@@ -29,7 +29,7 @@ impl World {
         let since = owner.ready.0;
         let now = self.now.0;
         let late = self.ledger.stories.iter().find_map(|(session, story)| {
-            let due = story.state().next_deadline()?;
+            let due = story.due()?;
             (due.0.max(since) + LATE_US < now).then_some((*session, due))
         });
         if let Some((session, due)) = late {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use self::list::MUTANTS;
+use self::list::mutants;
 use crate::process::run_logged;
 use crate::report::Report;
 use crate::workspace::Workspace;
@@ -72,7 +72,7 @@ pub(crate) fn run(
     let wanted = |mutant: &&Mutant| {
         options.filter.as_deref().is_none_or(|filter| mutant.name.contains(filter))
     };
-    let mutants: Vec<&Mutant> = MUTANTS.iter().filter(wanted).collect();
+    let mutants: Vec<&Mutant> = mutants().filter(wanted).collect();
     if options.list {
         for mutant in mutants {
             println!("{:<60} {:<48} {}", mutant.name, mutant.file, watcher(mutant.caught_by));

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use stentor_postoffice::{CLAIM_WAIT, CLIENTS_MAX, QUEUE_MAX};
+use stentor_postoffice::{CLAIM_WAIT, CLIENTS_MAX, DRAFTS_MAX, QUEUE_MAX};
 use stentor_types::{
     Audience, ClientClaim, ClientInstance, ControlChange, EventKind, InputKind, Permissions,
     RejectCode, Reply, Say,
@@ -70,6 +70,18 @@ fn i20_a_draft_goes_to_the_visitor_only_when_an_agent_in_control_sends_it() {
         "attach a; attach x; say a1; take x; reply; edited x 1; say x1",
         "joined; joined x; said; turn 1; interrupted; x in control; in x; draft; draft edited; said x",
     );
+}
+
+#[test]
+fn i15_the_oldest_of_too_many_drafts_is_forgotten() {
+    let mut run = Run::new();
+    run.steps("attach a; attach x");
+    for number in 1..=DRAFTS_MAX + 1 {
+        run.steps(&format!("say a{number}; take x; release x; reply"));
+    }
+    assert_eq!(run.session.state().drafts.len(), DRAFTS_MAX);
+    run.steps("take x; send x 1; send x 2");
+    assert!(run.shown().ends_with("x in control; in x; draft for 2 sent x"), "{}", run.shown());
 }
 
 #[test]

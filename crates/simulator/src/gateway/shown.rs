@@ -147,10 +147,8 @@ impl World {
         }
         let view = connection.view();
         let frames: Vec<_> = view.frames(&event).collect();
-        if connection.role == Role::Visitor
-            && event.audience == Audience::Staff
-            && !frames.is_empty()
-        {
+        // What only staff see has no place in the published widget, not even in an agent's.
+        if event.audience == Audience::Staff && !frames.is_empty() {
             self.violate("I20", format!("connection {number} is shown {frames:?}"));
             return;
         }

@@ -136,6 +136,11 @@ impl People {
         Ok(())
     }
 
+    /// When the visitor is to be told that nobody has come.
+    pub(crate) fn due(&self) -> Option<Timestamp> {
+        self.waiting.and_then(|(_, tell_at)| tell_at)
+    }
+
     fn draft_bytes(&self) -> usize {
         self.drafts.values().map(Bytes::len).sum()
     }

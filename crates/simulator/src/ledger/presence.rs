@@ -146,6 +146,11 @@ impl Presence {
         leaves.is_some_and(|leaves| leaves <= at)
     }
 
+    /// When the next one leaves.
+    pub(crate) fn due(&self) -> Option<Timestamp> {
+        self.people.values().filter_map(|person| person.leaves).min()
+    }
+
     /// Whose a connection is, if it may do more than listen.
     pub(crate) fn speaker(&self, connection: ConnectionId) -> Option<UserKey> {
         let place = self.connections.get(&connection)?;

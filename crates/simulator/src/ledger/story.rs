@@ -141,14 +141,16 @@ impl Story {
         Ok(format!("durable: {sequence} {id} {}", words.join(", ")))
     }
 
+    /// When something is due even if nothing arrives.
+    pub(crate) fn due(&self) -> Option<Timestamp> {
+        let people = self.people.due().into_iter().chain(self.presence.due());
+        people.chain(self.turns.due()).min()
+    }
+
     fn check_state(&self, record: &CommitRecord, append: &Append) -> Result<(), Violation> {
         let (id, state) = (self.session.id(), self.session.state());
-        ensure(record.commit.next_deadline == state.next_deadline(), "I22", || {
-            format!(
-                "{id}: wakes at {:?}, due is {:?}",
-                record.commit.next_deadline,
-                state.next_deadline()
-            )
+        ensure(record.commit.next_deadline == self.due(), "I22", || {
+            format!("{id}: wakes at {:?}, due is {:?}", record.commit.next_deadline, self.due())
         })?;
         ensure(append.attached != state.endpoints.is_empty(), "I10", || format!("{id}: attached"))?;
         ensure(

@@ -257,6 +257,11 @@ impl Turns {
         self.fates.insert(turn, fate);
     }
 
+    /// When the open attempt counts as failed, or the next one begins.
+    pub(crate) fn due(&self) -> Option<Timestamp> {
+        self.open.map(|open| open.until.unwrap_or(open.deadline))
+    }
+
     fn oldest_waiting(&self) -> Option<EventNumber> {
         self.fates.iter().find(|(_, fate)| **fate == TurnFate::Waiting).map(|(turn, _)| *turn)
     }
