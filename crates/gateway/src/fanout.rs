@@ -9,7 +9,7 @@ use stentor_wire::{DecodeError, pb};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::{legacy::Batch, shared::Shared, strays::Strays};
+use crate::{batch::Batch, shared::Shared, strays::Strays};
 
 /// Serves until the bus is gone. Never waits for a socket: one that is behind is closed.
 pub(crate) async fn run<B: Ingress>(shared: Arc<Shared<B>>, mut messages: mpsc::Receiver<Bytes>) {

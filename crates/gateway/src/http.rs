@@ -35,6 +35,7 @@ use crate::{
     engine::{Socket, wanted_upgrade},
     legacy::Connection,
     shared::Shared,
+    v2,
 };
 
 /// How long a peer may take to send the head of a request.
@@ -87,12 +88,18 @@ pub(crate) async fn serve<B: Ingress, S>(
     shared.metrics.opened(accepted.elapsed());
     debug!(socket = slot.number(), "socket opened");
     let metrics = Arc::clone(&shared.metrics);
-    let handler = Connection::new(Arc::clone(&shared), slot.number(), welcome.stranger);
     if drain.is_cancelled() {
         slot.close(crate::engine::Closing::DRAIN);
     }
     let stream = parts.io.into_inner();
-    tasks.spawn(Socket::new(stream, &parts.read_buf, handler, slot, metrics).await);
+    let (number, stranger) = (slot.number(), welcome.stranger);
+    if welcome.second {
+        let handler = v2::Connection::new(Arc::clone(&shared), number, stranger);
+        tasks.spawn(Socket::new(stream, &parts.read_buf, handler, slot, metrics).await);
+    } else {
+        let handler = Connection::new(Arc::clone(&shared), number, stranger);
+        tasks.spawn(Socket::new(stream, &parts.read_buf, handler, slot, metrics).await);
+    }
 }
 
 async fn answer<B: Ingress>(

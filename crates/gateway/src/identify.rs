@@ -6,11 +6,13 @@
 mod address;
 mod claim;
 mod origin;
+mod principal;
 
 pub(crate) use self::{
     address::{is_encrypted, real_address},
-    claim::{Claim, DeviceCookie},
+    claim::{Claim, DeviceCookie, random},
     origin::Origin,
+    principal::{Device, Principal},
 };
 
 use stentor_apps::AppSet;

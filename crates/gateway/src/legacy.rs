@@ -3,13 +3,11 @@
 //! Knows nothing of the rules of a conversation: it turns frames into inputs for the owner of the session, and
 //! the session's events into frames, in the order of their numbers.
 //!
-//! Reading order: [`batch`] (events on their way to sockets), [`connection`] (from open to close),
+//! Reading order: [`connection`] (from open to close),
 //! [`member`] (a connection whose app is known), [`requests`] and [`answers`] (its talk with the owner),
-//! [`asking`] (one request until it is answered), [`shown`] (what the widget was shown).
+//! [`shown`] (what the widget was shown).
 
 mod answers;
-mod asking;
-mod batch;
 mod connection;
 mod inbound;
 mod member;
@@ -17,7 +15,6 @@ mod requests;
 mod shown;
 
 pub(crate) use self::{
-    batch::Batch,
     connection::{Connection, Stranger},
     member::Identity,
 };

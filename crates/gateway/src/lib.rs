@@ -7,7 +7,9 @@
 //! Reading order: [`config`], `gateway` (what runs), [`engine`] (sockets), `identify` (who comes),
 //! `legacy` (what they say and are shown), `http` (pages and handshakes), `limits`, [`metrics`].
 
-pub mod config;
+pub mod asking;
+mod batch;
+mod config;
 pub mod engine;
 mod fanout;
 mod gateway;
@@ -18,6 +20,7 @@ mod limits;
 pub mod metrics;
 mod shared;
 mod strays;
+mod v2;
 
 pub use self::{
     config::{Config, GatewayLimits, Site},

@@ -9,7 +9,7 @@ use stentor_apps::{App, AppSet};
 use stentor_types::{AppId, Timestamp};
 use tokio::sync::watch;
 
-use crate::{config::Config, engine::Registry, legacy::Batch, limits::Limiter, metrics::Metrics};
+use crate::{batch::Batch, config::Config, engine::Registry, limits::Limiter, metrics::Metrics};
 
 /// What all connections of a gateway share.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! The legacy wire: what the published chat widget and Stentor bots say, read and written.
+//! The wire: what the published chat widget, clients of the second dialect and Stentor bots say, read and
+//! written.
 //!
 //! Pure: no IO, no clock, no tasks. Parsing never panics; whatever comes from outside is validated,
 //! rebuilt or repaired here, *before* it can reach a bot, a log or somebody's browser. Knows nothing of
@@ -6,7 +7,7 @@
 //!
 //! Reading order: [`json`] (the guard and the tree), [`router_message`] (frames in), [`outgoing`]
 //! (frames out), [`url`] (the dialled address), [`request`] (what the visitor says to the bot),
-//! [`response`] (what the bot answers).
+//! [`response`] (what the bot answers), [`v2`] (the second dialect).
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ pub mod response;
 pub mod router_message;
 pub mod text;
 pub mod url;
+pub mod v2;
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "the corpus is in files")]

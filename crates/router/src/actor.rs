@@ -284,32 +284,43 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects> Actor<'a, L, S, B> {
         Ok(())
     }
 
-    /// Events `from..=to`, from memory if it has them all.
+    /// Events `from..=to`, from memory if it has them all. What cannot be read just now is left out.
     pub(crate) async fn events(
         &self,
         from: EventNumber,
         to: EventNumber,
     ) -> Vec<(EventNumber, bytes::Bytes)> {
+        self.try_events(from, to).await.unwrap_or_default()
+    }
+
+    async fn try_events(
+        &self,
+        from: EventNumber,
+        to: EventNumber,
+    ) -> Option<Vec<(EventNumber, bytes::Bytes)>> {
         if let Some(events) = self.recent.range(from, to) {
-            return events;
+            return Some(events);
         }
         let head = self.session.state().n;
         match history::read(self.actors.shared(), &self.key, from, to, head).await {
-            Ok(events) => events,
+            Ok(events) => Some(events),
             Err(cause) => {
                 let chain = crate::metrics::chain(&cause);
                 warn!(app = %self.key.app, session = %self.key.session, cause = chain, "older events could not be read");
-                Vec::new()
+                None
             }
         }
     }
 
     async fn fetch(&self, from: EventNumber, to: EventNumber) -> pb::FetchReply {
-        let last = to.0.min(from.0.saturating_add(FETCH_MAX - 1)).min(self.session.state().n.0);
-        let events = self.events(from, EventNumber(last)).await;
+        let state = self.session.state();
+        let last = to.0.min(from.0.saturating_add(FETCH_MAX - 1)).min(state.n.0);
+        let events = self.try_events(from, EventNumber(last)).await;
         pb::FetchReply {
-            epoch: self.session.state().epoch.0,
-            events: events.into_iter().map(|(_, event)| event).collect(),
+            epoch: state.epoch.0,
+            try_again: events.is_none(),
+            events: events.into_iter().flatten().map(|(_, event)| event).collect(),
+            head: state.n.0,
         }
     }
 }

@@ -183,6 +183,9 @@ impl<L: Log, S: Store, B: Fanout + Effects> Dispatcher<L, S, B> {
                 InputOf::Draft(draft) => {
                     (session_id(&draft.session)?, request::draft_input(&draft, at, user)?)
                 }
+                InputOf::Refuse(refuse) => {
+                    (session_id(&refuse.session)?, request::refuse_input(&refuse, at, connection)?)
+                }
                 InputOf::End(end) => {
                     (session_id(&end.session)?, Input { at, kind: InputKind::End { user } })
                 }

@@ -5,8 +5,8 @@ use stentor_postoffice::{Session, TurnPhase};
 use stentor_store::Store;
 use stentor_types::{
     Alias, Attach, BotResult, ClientClaim, ClientInstance, ConnectionId, Control, ControlChange,
-    DraftAction, EffectId, Epoch, EventNumber, Input, InputKind, Mid, Permissions, Reply, Role,
-    Say, Timestamp, UserKey,
+    DraftAction, EffectId, Epoch, EventNumber, Input, InputKind, Mid, Permissions, RejectCode,
+    Reply, Role, Say, Timestamp, UserKey,
 };
 use stentor_wire::{
     DecodeError, client_instance, clock_to_pb, decode_event, failure_from_pb, pb,
@@ -267,6 +267,18 @@ pub(crate) fn say_input(
         request: input.request,
     };
     Ok(Input { at, kind: InputKind::Say(say) })
+}
+
+/// A message that the gateway cannot take, in the words of a session.
+pub(crate) fn refuse_input(
+    input: &pb::RefuseInput,
+    at: Timestamp,
+    connection: ConnectionId,
+) -> Result<Input, DecodeError> {
+    let client = input.client.as_deref().map(client_instance).transpose()?;
+    let mid = Mid { client: client.unwrap_or(connection.into()), counter: input.counter };
+    let code = RejectCode::Malformed;
+    Ok(Input { at, kind: InputKind::Refuse { connection, mid, code, body: bytes::Bytes::new() } })
 }
 
 /// An outcome in the words of a session.

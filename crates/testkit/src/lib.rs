@@ -7,12 +7,14 @@
 mod bot;
 mod client;
 mod process;
+mod second_client;
 mod transcript;
 
 pub use self::{
     bot::{Answer, BotStub},
     client::LegacyClient,
     process::{Process, program_beside_example},
+    second_client::{SecondClient, closed_after},
     transcript::{Direction, Entry, Transcript},
 };
 

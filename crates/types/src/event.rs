@@ -341,6 +341,8 @@ pub enum RejectCode {
     Expired,
     /// There is no such session, or it is somebody else's.
     NoSession,
+    /// What it says makes no sense, or is too long.
+    Malformed,
 }
 
 // === impl Permissions ===

@@ -152,6 +152,7 @@ pub const fn reject_to_pb(code: RejectCode) -> pb::RejectCode {
         RejectCode::NotInControl => pb::RejectCode::NotInControl,
         RejectCode::Expired => pb::RejectCode::Expired,
         RejectCode::NoSession => pb::RejectCode::NoSession,
+        RejectCode::Malformed => pb::RejectCode::Malformed,
     }
 }
 
@@ -163,6 +164,7 @@ pub(crate) fn reject_from_pb(code: i32) -> RejectCode {
         Ok(pb::RejectCode::NotInControl) => RejectCode::NotInControl,
         Ok(pb::RejectCode::Expired) => RejectCode::Expired,
         Ok(pb::RejectCode::NoSession) => RejectCode::NoSession,
+        Ok(pb::RejectCode::Malformed) => RejectCode::Malformed,
         Ok(pb::RejectCode::NotPermitted) | Err(_) => RejectCode::NotPermitted,
     }
 }

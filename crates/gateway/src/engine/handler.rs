@@ -57,6 +57,22 @@ pub trait Handler: Send + Unpin + 'static {
     /// leaves `frames` empty if there are none.
     fn refill(&mut self, frames: &mut Frames) -> Result<(), Closing>;
 
+    /// Deliveries had to be dropped: too many were waiting. Whoever can find out by itself what it missed
+    /// goes on; all others are closed, and come back.
+    fn lost_deliveries(&mut self) -> Result<(), Closing> {
+        Err(Closing::OVERFLOW)
+    }
+
+    /// A ping is sent now.
+    fn pinged(&mut self, frames: &mut Frames) {
+        let _ = frames;
+    }
+
+    /// The socket is about to be closed by us; what is pushed still leaves.
+    fn farewell(&mut self, closing: &Closing, frames: &mut Frames) {
+        let _ = (closing, frames);
+    }
+
     /// The socket is gone: finishes what has to be finished. Called until it is ready.
     fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<()>;
 

@@ -96,6 +96,11 @@ impl<D> Slot<D> {
         self.number
     }
 
+    /// What was dropped is not missed any more: deliveries are taken again.
+    pub(crate) fn recover(&self) {
+        self.lock().overflowed = false;
+    }
+
     /// Leaves something that stands for `bytes` bytes. False if there was no room: the socket closes.
     pub fn push(&self, bytes: usize, delivery: D) -> bool {
         let mut state = self.lock();

@@ -148,12 +148,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
         }
         if orders.overflowed {
             self.metrics.outbox_dropped();
-            self.begin_close(Closing::OVERFLOW);
+            self.slot.recover();
+            if let Err(closing) = self.handler.lost_deliveries() {
+                self.begin_close(closing);
+            }
         } else if let Some(closing) = orders.closing {
             self.begin_close(closing);
         } else if orders.ping_due {
             self.tidy(context);
             self.ping();
+            self.handler.pinged(&mut self.frames);
         }
     }
 
@@ -270,6 +274,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
                 self.begin_close(closing);
             }
             if !self.frames.is_empty() {
+                // It may have begun to wait for something.
+                again = true;
                 continue;
             }
             if self.phase != Phase::Open || !self.handler.takes_deliveries() {
@@ -301,6 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
         if self.phase != Phase::Open {
             return;
         }
+        self.handler.farewell(&closing, &mut self.frames);
         self.phase = Phase::Closing;
         self.reason = closing.reason;
         self.arm(CLOSE_WAIT);

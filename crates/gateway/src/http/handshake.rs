@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use stentor_protocol::ConnectUrl;
+use stentor_protocol::{ConnectUrl, v2::SUBPROTOCOL};
 
 use super::{Answer, answer};
 use crate::{
@@ -20,6 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Welcome {
     pub(super) stranger: Stranger,
+    /// The second dialect is spoken.
+    pub(super) second: bool,
 }
 
 /// A handshake that was refused.
@@ -39,7 +41,12 @@ pub(super) fn shake<B, T>(
     let url = ConnectUrl::parse(path).map_err(|_| Refused(Refusal::Handshake))?;
     let address = real_address(peer, headers, trusted);
     let origin = Origin::read(headers, address.is_loopback());
-    let app = which_app(&shared.config, &shared.apps(), &url, &origin).map_err(Refused)?;
+    let second = offers(headers, SUBPROTOCOL);
+    let app = match which_app(&shared.config, &shared.apps(), &url, &origin) {
+        // A program, not a page: it has to show a token.
+        Err(Refusal::Origin) if second && origin.is_missing() => None,
+        app => app.map_err(Refused)?,
+    };
     let place = shared.limiter.place(address).ok_or(Refused(Refusal::AddressConnections))?;
     let device = DeviceCookie::read(headers);
 
@@ -52,6 +59,9 @@ pub(super) fn shake<B, T>(
     if let Some(cookie) = device.header(is_encrypted(peer, headers, trusted)) {
         fields.insert(header::SET_COOKIE, cookie);
     }
+    if second {
+        fields.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
     let stranger = Stranger {
         claim: Claim::new(url.user_id, device),
         origin,
@@ -60,7 +70,17 @@ pub(super) fn shake<B, T>(
         reason: url.reason,
         address: place,
     };
-    Ok((answer, Welcome { stranger }))
+    Ok((answer, Welcome { stranger, second }))
+}
+
+/// Whether a client offers a subprotocol.
+fn offers(headers: &http::HeaderMap, name: &str) -> bool {
+    headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|offer| offer.trim() == name)
 }
 
 // === impl Refused ===

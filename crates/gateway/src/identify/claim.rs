@@ -99,7 +99,7 @@ impl DeviceCookie {
 }
 
 /// 128 random bits from the operating system.
-fn random() -> u128 {
+pub(crate) fn random() -> u128 {
     let mut bytes = [0; 16];
     // Does not fail on any system that we run on; if it did, a predictable secret would be worse than
     // ending up with one more visitor.

@@ -30,6 +30,11 @@ impl Origin {
         Self { value, local_peer }
     }
 
+    /// There is none: a program, not a page.
+    pub(crate) const fn is_missing(&self) -> bool {
+        matches!(self.value, Value::Missing)
+    }
+
     /// Whether an app allows it. With `dev`, peers on this machine may omit it, and any page on this
     /// machine is allowed.
     pub(crate) fn fits(&self, app: &App, dev: bool) -> bool {

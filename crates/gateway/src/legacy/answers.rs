@@ -6,12 +6,12 @@ use stentor_wire::{pb, pb::input_reply};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{
-    asking::Answer,
     inbound::Inbound,
     member::{Asked, FUTILE_MAX, GONE, Member, STALE},
     shown::Shown,
 };
 use crate::{
+    asking::Answer,
     engine::{Closing, Frames},
     metrics::{CloseReason, Refusal},
     shared,

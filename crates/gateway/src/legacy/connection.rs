@@ -15,11 +15,9 @@ use stentor_types::AppId;
 use tokio_tungstenite::tungstenite::{Utf8Bytes, protocol::frame::coding::CloseCode};
 use tracing::debug;
 
-use super::{
-    batch::Batch,
-    member::{BARE_AFTER, Member},
-};
+use super::member::{BARE_AFTER, Member};
 use crate::{
+    batch::Batch,
     engine::{Closing, Frames, Handler},
     identify::{Claim, Origin},
     limits::AddressPlace,

@@ -16,12 +16,12 @@ use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{
-    asking::Asking,
-    batch::Batch,
     inbound::{Greeting, Inbound, Queue},
     shown::{self, Missing, Shown},
 };
 use crate::{
+    asking::Asking,
+    batch::Batch,
     engine::{Closing, Frames},
     metrics::{CloseReason, Refusal},
     shared::{self, Shared},

@@ -11,13 +11,13 @@ use stentor_types::{ConnectionId, EventNumber, Visitor};
 use stentor_wire::{connection_to_pb, pb, pb::connection_input, session_to_bytes, user_to_bytes};
 
 use super::{
-    asking::{Answer, Asking},
-    batch::Batch,
     inbound::{Greeting, Inbound},
     member::{Asked, FUTILE_MAX, Member, STALE},
     shown::Missing,
 };
 use crate::{
+    asking::{Answer, Asking},
+    batch::Batch,
     engine::{Closing, Frames},
     metrics::Refusal,
 };

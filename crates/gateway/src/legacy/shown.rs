@@ -10,8 +10,7 @@ use stentor_types::{
 };
 use stentor_wire::{DecodeError, clock_from_pb, decode_event, pb, session_id};
 
-use super::batch::Batch;
-use crate::engine::Frames;
+use crate::{batch::Batch, engine::Frames};
 
 /// The bot's id towards widgets: always the same, or failures are drawn once per id.
 const BOT_USER_ID: &str = "bot";

@@ -173,7 +173,7 @@ impl State {
                 let from = usize::try_from(fetch.from - 1).unwrap();
                 let count = usize::try_from(fetch.to + 1 - fetch.from).unwrap();
                 let events = events.skip(from).take(count).cloned().collect();
-                reply::Kind::Fetch(pb::FetchReply { epoch: 1, events })
+                reply::Kind::Fetch(pb::FetchReply { epoch: 1, events, ..Default::default() })
             }
             request::Kind::Signal(_) => reply::Kind::Signalled(true),
             request::Kind::Outcome(_) => panic!("a gateway knows no outcomes"),
@@ -227,7 +227,8 @@ impl State {
             }
             connection_input::Kind::Control(_)
             | connection_input::Kind::Draft(_)
-            | connection_input::Kind::End(_) => input_reply::Kind::Nothing(true),
+            | connection_input::Kind::End(_)
+            | connection_input::Kind::Refuse(_) => input_reply::Kind::Nothing(true),
         }
     }
 }

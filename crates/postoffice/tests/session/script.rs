@@ -247,7 +247,7 @@ impl Run {
                 Reply::Rejected(RejectCode::NotPermitted) => {
                     self.shown.push("not permitted".into())
                 }
-                Reply::Rejected(RejectCode::Poison) => {}
+                Reply::Rejected(RejectCode::Poison | RejectCode::Malformed) => {}
                 Reply::Rejected(RejectCode::TooManyConnections) => {
                     self.shown.push("too many".into())
                 }

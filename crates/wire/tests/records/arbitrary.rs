@@ -200,6 +200,7 @@ fn code() -> impl Strategy<Value = RejectCode> {
         RejectCode::NotInControl,
         RejectCode::Expired,
         RejectCode::NoSession,
+        RejectCode::Malformed,
     ])
 }
 

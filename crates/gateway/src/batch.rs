@@ -3,7 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use stentor_protocol::LegacyView;
+use stentor_protocol::{
+    LegacyView,
+    v2::{Viewer, event_frame},
+};
 use stentor_types::{Epoch, Event, EventKind, EventNumber, Role, SessionId, UserKey};
 use stentor_wire::{DecodeError, decode_event, pb, session_id};
 
@@ -19,6 +22,10 @@ pub(crate) struct Batch {
     /// What they count as in an outbox.
     pub(crate) bytes: usize,
     encoded: Mutex<Vec<(View, Vec<Bytes>)>>,
+    /// Frames of the second dialect.
+    second: Mutex<Vec<(EventNumber, Viewer, Bytes)>>,
+    /// Somebody types, or no longer does.
+    pub(crate) typing: Option<pb::Typing>,
 }
 
 /// All that the frames of an event depend on, within one app.
@@ -42,7 +49,10 @@ impl Batch {
     /// A field cannot be read.
     pub(crate) fn decode(fanout: &pb::Fanout) -> Result<Self, DecodeError> {
         let session = session_id(&fanout.session)?;
-        Self::new(session, Epoch(fanout.epoch), EventNumber(fanout.head), &fanout.events)
+        let head = EventNumber(fanout.head);
+        let mut batch = Self::new(session, Epoch(fanout.epoch), head, &fanout.events)?;
+        batch.typing.clone_from(&fanout.typing);
+        Ok(batch)
     }
 
     /// Events as they stand in the log.
@@ -57,7 +67,16 @@ impl Batch {
     ) -> Result<Self, DecodeError> {
         let bytes = events.iter().map(Bytes::len).sum::<usize>().saturating_add(OVERHEAD_BYTES);
         let events = events.iter().map(decode_event).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { session, epoch, head, events, bytes, encoded: Mutex::default() })
+        Ok(Self {
+            session,
+            epoch,
+            head,
+            events,
+            bytes,
+            encoded: Mutex::default(),
+            second: Mutex::default(),
+            typing: None,
+        })
     }
 
     /// The frames of one of the events. Sockets that see the same share the same bytes.
@@ -75,6 +94,20 @@ impl Batch {
         let frames: Vec<_> = view.frames(event).collect();
         encoded.push((key, frames.clone()));
         frames
+    }
+}
+
+impl Batch {
+    /// The frame of one of the events in the second dialect: the same bytes for all who may see the same.
+    pub(crate) fn v2_frame(&self, event: &Event, viewer: Viewer) -> Bytes {
+        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = second.iter().find(|(n, known, _)| *n == event.n && *known == viewer);
+        if let Some((.., frame)) = known {
+            return frame.clone();
+        }
+        let frame = event_frame(self.session, self.epoch, event, viewer);
+        second.push((event.n, viewer, frame.clone()));
+        frame
     }
 }
 

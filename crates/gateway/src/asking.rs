@@ -31,7 +31,7 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Between attempts at most.
 const PAUSE_MAX: Duration = Duration::from_secs(8);
 /// After this long the widget is told that nothing works.
-pub(super) const LATE_AFTER: Duration = Duration::from_secs(30);
+pub(crate) const LATE_AFTER: Duration = Duration::from_secs(30);
 
 /// After this long what a socket left behind is given up. Longer than any failover.
 const HOPELESS_AFTER: Duration = Duration::from_secs(300);
@@ -39,7 +39,7 @@ const HOPELESS_AFTER: Duration = Duration::from_secs(300);
 type Attempt = Pin<Box<dyn Future<Output = Result<Bytes, BusError>> + Send>>;
 
 /// A request on its way.
-pub(super) struct Asking<B> {
+pub(crate) struct Asking<B> {
     bus: Arc<B>,
     partition: Partition,
     request: Bytes,
@@ -57,7 +57,7 @@ enum State {
 
 /// An answer that is more than "not now".
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// One result per input; the first of them is not "not now".
     Inputs(Vec<pb::InputReply>),
     /// Events.
@@ -69,7 +69,7 @@ pub(super) enum Answer {
 // === impl Asking ===
 
 impl<B: Ingress> Asking<B> {
-    pub(super) fn new(
+    pub(crate) fn new(
         bus: Arc<B>,
         partition: Partition,
         request: &pb::Request,
@@ -89,16 +89,16 @@ impl<B: Ingress> Asking<B> {
     }
 
     /// Whether it takes so long that the widget should say so.
-    pub(super) fn is_late(&self) -> bool {
+    pub(crate) fn is_late(&self) -> bool {
         self.since.elapsed() >= LATE_AFTER
     }
 
     /// Whether it takes so long that, with nobody waiting, it is not worth going on.
-    pub(super) fn is_hopeless(&self) -> bool {
+    pub(crate) fn is_hopeless(&self) -> bool {
         self.since.elapsed() >= HOPELESS_AFTER
     }
 
-    pub(super) fn poll(&mut self, context: &mut Context<'_>, metrics: &Metrics) -> Poll<Answer> {
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>, metrics: &Metrics) -> Poll<Answer> {
         loop {
             match &mut self.state {
                 State::Asked(attempt, began) => {
@@ -158,6 +158,7 @@ fn read(kind: reply::Kind) -> Result<Answer, Option<Duration>> {
                 None => Err(None),
             }
         }
+        reply::Kind::Fetch(pb::FetchReply { try_again: true, .. }) => Err(None),
         reply::Kind::Fetch(events) => Ok(Answer::Events(events)),
         reply::Kind::Malformed(_) => Ok(Answer::Malformed),
         reply::Kind::Outcome(_) | reply::Kind::Signalled(_) => Err(None),

@@ -1,0 +1,106 @@
+//! Who somebody has proved to be, and what they may do.
+
+use std::fmt;
+
+use stentor_protocol::v2::{RoleName, Viewer};
+use stentor_types::{AppId, Visitor};
+use stentor_wire::pb;
+
+/// Prefix of the secrets that anonymous visitors of the second dialect keep.
+const DEVICE_PREFIX: &str = "sd_";
+
+/// Who somebody has proved to be within an app. `Debug` shows no secrets.
+#[derive(Clone)]
+pub(crate) struct Principal {
+    pub(crate) app: AppId,
+    pub(crate) visitor: Visitor,
+    pub(crate) role: RoleName,
+    pub(crate) display_name: Option<String>,
+    /// The id under which the bot knows them. A secret.
+    pub(crate) bot_user: Box<str>,
+    /// Unix seconds.
+    pub(crate) expires: Option<u64>,
+}
+
+/// The secret of an anonymous visitor: 128 random bits, so knowing it is proof enough.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Device(u128);
+
+// === impl Principal ===
+
+impl Principal {
+    /// The visitor that a device stands for.
+    pub(crate) fn device(app: AppId, device: Device) -> Self {
+        let visitor = Visitor::of(&app, &format!("v2 device\0{:032x}", device.0));
+        Self {
+            app,
+            visitor,
+            role: RoleName::Visitor,
+            display_name: None,
+            bot_user: visitor.user.to_string().into(),
+            expires: None,
+        }
+    }
+
+    pub(crate) const fn is_staff(&self) -> bool {
+        !matches!(self.role, RoleName::Visitor)
+    }
+
+    /// Whether they may do more than listen.
+    pub(crate) const fn may_work(&self) -> bool {
+        !matches!(self.role, RoleName::Observer)
+    }
+
+    pub(crate) const fn viewer(&self) -> Viewer {
+        if self.is_staff() { Viewer::Staff } else { Viewer::Visitor }
+    }
+
+    /// What they are in a session.
+    pub(crate) const fn session_role(&self) -> pb::Role {
+        if self.is_staff() { pb::Role::Agent } else { pb::Role::Visitor }
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Principal")
+            .field("app", &self.app)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Device ===
+
+impl Device {
+    pub(crate) fn new(random: u128) -> Self {
+        Self(random)
+    }
+
+    /// The device of a token, if it is one of a device.
+    pub(crate) fn parse(token: &str) -> Option<Self> {
+        let digits = token.strip_prefix(DEVICE_PREFIX)?;
+        let fits = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        u128::from_str_radix(digits, 16).ok().filter(|_| fits).map(Self)
+    }
+
+    /// What the client keeps.
+    pub(crate) fn token(self) -> String {
+        format!("{DEVICE_PREFIX}{:032x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_token_is_read_as_it_was_written_and_nothing_else_is() {
+        let device = Device::new(7);
+        assert_eq!(Device::parse(&device.token()).map(|known| known.0), Some(7));
+        for other in ["", "sd_", "sd_7", "sd_+0000000000000000000000000000007", "eyJ.a.b"] {
+            assert!(Device::parse(other).is_none(), "{other}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! How sockets of the second dialect are closed. 4000 to 4499 come back, 4500 and above do not.
+
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::{engine::Closing, metrics::CloseReason};
+
+const fn refused(code: u16, text: &'static str) -> Closing {
+    Closing { code: CloseCode::Library(code), text, reason: CloseReason::Refused }
+}
+
+/// The first frame did not come in time.
+pub(super) const NO_HELLO: Closing = refused(4001, "no `hello` within 10 seconds");
+/// Too many connections of one user.
+pub(super) const CROWDED: Closing =
+    refused(4029, "too many connections of this user; come back later");
+/// Only a (fresh) token helps.
+pub(super) const UNAUTHORISED: Closing = refused(4401, "a valid token is needed");
+/// The page or the token does not belong to the app.
+pub(super) const FORBIDDEN: Closing = refused(4403, "not allowed for this app");
+/// There is no such app.
+pub(super) const NO_APP: Closing = refused(4404, "there is no such app");
+/// The client does not speak the protocol.
+pub(super) const BROKEN: Closing = refused(4500, "frames that make no sense");
+/// Something else than `hello` came first, or a second one for somebody else.
+pub(super) const NO_GREETING: Closing = refused(4500, "the first frame must be `hello`");
+/// The app was taken away while the socket was open.
+pub(super) const GONE: Closing = refused(4404, "this app is not served here any more");

@@ -1,0 +1,316 @@
+//! A connection of the second dialect from open to close: greeted, then a table of sessions.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use stentor_cluster::Ingress;
+use stentor_protocol::v2::{
+    Beat, Code, Drain, Hello, Limits, OPEN_MAX, RoleName, TypingNow, V2Frame, Welcome, encode,
+};
+use stentor_types::{AppId, SessionId};
+use stentor_wire::pb;
+use tokio::time::Sleep;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tracing::debug;
+
+use super::{
+    closing,
+    jobs::Job,
+    seat::{Place, Seat, refusal},
+};
+use crate::{
+    batch::Batch,
+    engine::{Closing, Frames, Handler},
+    identify::{Device, Origin, Principal, random},
+    legacy::Stranger,
+    limits::AddressPlace,
+    metrics::{CloseReason, Refusal},
+    shared::Shared,
+};
+
+/// How long a client may take to say who it is.
+const HELLO_WAIT: Duration = Duration::from_secs(10);
+/// Frames that make no sense before the connection is closed.
+const NONSENSE_MAX: u8 = 32;
+/// Jobs that may wait on one socket, over all its sessions; then it is not read.
+const JOBS_MAX: usize = 128;
+/// Their bytes.
+const JOB_BYTES_MAX: usize = 512 * 1024;
+/// Clients come back spread over this after a drain.
+const DRAIN_SPREAD_MS: u64 = 3_000;
+
+/// What stands behind the socket of a client of the second dialect.
+#[derive(Debug)]
+pub(crate) struct Connection<B: Ingress> {
+    pub(super) shared: Arc<Shared<B>>,
+    pub(super) number: u64,
+    stranger: Option<Box<(Origin, Option<AppId>)>>,
+    pub(super) principal: Option<Box<Principal>>,
+    address: Option<AddressPlace>,
+    pub(super) seats: Vec<Seat<B>>,
+    /// Until the greeting: when it is too late. After it: when the token expires.
+    timer: Option<Pin<Box<Sleep>>>,
+    nonsense: u8,
+    leaving: bool,
+}
+
+// === impl Connection ===
+
+impl<B: Ingress> Connection<B> {
+    pub(crate) fn new(shared: Arc<Shared<B>>, number: u64, stranger: Stranger) -> Self {
+        let Stranger { origin, app, address, .. } = stranger;
+        Self {
+            shared,
+            number,
+            stranger: Some(Box::new((origin, app))),
+            principal: None,
+            address: Some(address),
+            seats: Vec::new(),
+            timer: Some(Box::pin(tokio::time::sleep(HELLO_WAIT))),
+            nonsense: 0,
+            leaving: false,
+        }
+    }
+
+    /// The first frame.
+    fn greet(&mut self, hello: &Hello, frames: &mut Frames) -> Result<(), Closing> {
+        let Some(stranger) = self.stranger.take() else { return Err(closing::NO_GREETING) };
+        let (origin, app) = *stranger;
+        let apps = self.shared.apps();
+        let known = app.as_ref().map(AppId::as_str);
+        let differs = known.zip(hello.app.as_deref()).is_some_and(|(known, named)| known != named);
+        let named = known.or(hello.app.as_deref()).filter(|_| !differs);
+        let app = named.and_then(|name| apps.get(name)).ok_or_else(|| {
+            self.shared.metrics.refused(Refusal::App);
+            closing::NO_APP
+        })?;
+        if !origin.fits(app, self.shared.config.dev) {
+            self.shared.metrics.refused(Refusal::Origin);
+            return Err(closing::FORBIDDEN);
+        }
+        let known = match hello.token.as_deref() {
+            Some(token) => Some(Device::parse(token).ok_or(closing::UNAUTHORISED)?),
+            None => None,
+        };
+        let device = known.unwrap_or_else(|| Device::new(random()));
+        let principal = Principal::device(app.id.clone(), device);
+        if !self.shared.limiter.enter(principal.visitor.user, app.limits.connections_per_user) {
+            self.shared.metrics.refused(Refusal::UserConnections);
+            return Err(closing::CROWDED);
+        }
+        frames.push(encode(&Welcome {
+            app: app.id.as_str().to_owned(),
+            role: principal.role,
+            device: known.is_none().then(|| device.token()),
+            expires: principal.expires,
+            limits: Limits { message_bytes: app.limits.message_bytes, open_sessions: OPEN_MAX },
+        }));
+        self.timer = None;
+        self.principal = Some(Box::new(principal));
+        Ok(())
+    }
+
+    fn nonsense(&mut self) -> Result<(), Closing> {
+        self.shared.metrics.refused(Refusal::Frame);
+        self.nonsense = self.nonsense.saturating_add(1);
+        if self.nonsense < NONSENSE_MAX { Ok(()) } else { Err(closing::BROKEN) }
+    }
+
+    pub(super) fn seat(&mut self, sid: &str) -> Option<&mut Seat<B>> {
+        let sid: SessionId = sid.parse().ok()?;
+        self.seats.iter_mut().find(|seat| seat.sid == Some(sid) && seat.open)
+    }
+
+    /// Whether the user may say something now.
+    pub(super) fn may_speak(&self) -> bool {
+        let address = self.address.as_ref().and_then(AddressPlace::address);
+        let Some(principal) = &self.principal else { return false };
+        let Some(app) = self.shared.app(&principal.app) else { return false };
+        self.shared.limiter.address_may_speak(address)
+            && self.shared.limiter.may_speak(principal.visitor.user, &app.limits)
+    }
+
+    /// Somebody in a session types.
+    fn show_typing(&self, batch: &Batch, typing: &pb::Typing, frames: &mut Frames) {
+        let here = self.shared.config.gateway.0;
+        let own =
+            typing.from.is_some_and(|from| from.gateway == here && from.number == self.number);
+        let open = self.seats.iter().any(|seat| seat.sid == Some(batch.session) && seat.open);
+        if own || !open {
+            return;
+        }
+        let role = match typing.role() {
+            pb::Role::Visitor => RoleName::Visitor,
+            pb::Role::Agent => RoleName::Agent,
+        };
+        let (sid, who, on) = (batch.session.to_string(), typing.alias.clone(), typing.on);
+        frames.push(encode(&TypingNow { sid, who, role, on }));
+    }
+
+    /// Another session tells this connection something: it was left, or attached to by a request that was
+    /// never answered.
+    fn leave_stray(&mut self, session: SessionId, principal: &Principal) {
+        // The answer that would explain it may be on its way.
+        let opening = self.seats.iter().any(|seat| seat.sid.is_none());
+        let known = self.seats.iter().any(|seat| seat.sid == Some(session));
+        if opening || known || self.leaving || !principal.may_work() && self.seats.len() >= OPEN_MAX
+        {
+            return;
+        }
+        let client = stentor_types::ClientInstance(0);
+        let mut seat = Seat::new(Some(session), None, client);
+        seat.jobs.push_back(Job::Leave { aloud: false });
+        self.seats.push(seat);
+    }
+}
+
+impl<B: Ingress> Handler for Connection<B> {
+    type Delivery = Arc<Batch>;
+
+    fn text(&mut self, message: Utf8Bytes, frames: &mut Frames) -> Result<(), Closing> {
+        let frame = match V2Frame::parse(message.as_bytes()) {
+            Ok(frame) => frame,
+            Err(_) if self.principal.is_none() => return Err(closing::NO_GREETING),
+            Err(error) => {
+                frames.push(refusal(error.reference, None, Code::Malformed, &error.text));
+                return self.nonsense();
+            }
+        };
+        match frame {
+            V2Frame::Hello(hello) => self.greet(&hello, frames),
+            _ if self.principal.is_none() => Err(closing::NO_GREETING),
+            frame => {
+                self.frame(frame, frames);
+                Ok(())
+            }
+        }
+    }
+
+    fn binary(&mut self, _message: Bytes, _frames: &mut Frames) -> Result<(), Closing> {
+        self.nonsense()
+    }
+
+    fn takes_messages(&self) -> bool {
+        let jobs = self.seats.iter().flat_map(|seat| &seat.jobs);
+        let (count, bytes) = jobs.fold((0_usize, 0_usize), |(count, bytes), job| {
+            (count.saturating_add(1), bytes.saturating_add(job.bytes()))
+        });
+        count < JOBS_MAX && bytes < JOB_BYTES_MAX
+    }
+
+    fn poll_work(&mut self, context: &mut Context<'_>, frames: &mut Frames) -> Poll<Closing> {
+        if let Some(timer) = &mut self.timer
+            && timer.as_mut().poll(context).is_ready()
+        {
+            self.timer = None;
+            let expired = self.principal.is_some();
+            return Poll::Ready(if expired { closing::UNAUTHORISED } else { closing::NO_HELLO });
+        }
+        let Some(principal) = self.principal.take() else { return Poll::Pending };
+        if self.shared.app(&principal.app).is_none() && !self.leaving {
+            self.principal = Some(principal);
+            return Poll::Ready(closing::GONE);
+        }
+        let place = Place { shared: &self.shared, number: self.number, principal: &principal };
+        for seat in &mut self.seats {
+            seat.poll(context, &place, frames);
+        }
+        self.seats.retain(|seat| !seat.over);
+        self.merge_seats();
+        self.principal = Some(principal);
+        Poll::Pending
+    }
+
+    fn takes_deliveries(&self) -> bool {
+        true
+    }
+
+    fn deliver(&mut self, batch: Arc<Batch>, frames: &mut Frames) -> Result<(), Closing> {
+        let Some(principal) = self.principal.take() else { return Ok(()) };
+        if let Some(typing) = &batch.typing {
+            self.show_typing(&batch, typing, frames);
+        } else if let Some(seat) =
+            self.seats.iter_mut().find(|seat| seat.sid == Some(batch.session))
+        {
+            let place = Place { shared: &self.shared, number: self.number, principal: &principal };
+            seat.take(batch, frames);
+            seat.write(&place, frames);
+        } else {
+            self.leave_stray(batch.session, &principal);
+        }
+        self.principal = Some(principal);
+        Ok(())
+    }
+
+    fn refill(&mut self, frames: &mut Frames) -> Result<(), Closing> {
+        let Some(principal) = &self.principal else { return Ok(()) };
+        let place = Place { shared: &self.shared, number: self.number, principal };
+        for seat in &mut self.seats {
+            seat.write(&place, frames);
+            if !frames.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn lost_deliveries(&mut self) -> Result<(), Closing> {
+        // What the log has can be read again, as fast as this client takes it.
+        for shown in self.seats.iter_mut().filter_map(|seat| seat.shown.as_mut()) {
+            shown.unsure();
+        }
+        Ok(())
+    }
+
+    fn pinged(&mut self, frames: &mut Frames) {
+        // Browsers see no pings.
+        frames.push(encode(&Beat {}));
+    }
+
+    fn farewell(&mut self, closing: &Closing, frames: &mut Frames) {
+        if closing.reason == CloseReason::Drain {
+            let spread = self.number.wrapping_mul(0x9e37_79b9) % DRAIN_SPREAD_MS;
+            frames.push(encode(&Drain { reconnect_in_ms: 500 + spread }));
+        }
+    }
+
+    fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.address = None;
+        if !self.leaving {
+            self.leaving = true;
+            self.timer = None;
+            for seat in &mut self.seats {
+                seat.jobs.push_back(Job::Leave { aloud: false });
+            }
+        }
+        // What was read is still committed; what is answered goes nowhere.
+        let mut unseen = Frames::default();
+        if self.poll_work(context, &mut unseen).is_ready() {
+            return Poll::Ready(());
+        }
+        if self.seats.iter().all(|seat| seat.is_idle() || seat.is_hopeless()) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn ended(&mut self, reason: CloseReason) {
+        self.shared.sockets.remove(self.number);
+        self.shared.metrics.closed(reason);
+        debug!(socket = self.number, ?reason, "socket closed");
+    }
+}
+
+impl<B: Ingress> Drop for Connection<B> {
+    fn drop(&mut self) {
+        if let Some(principal) = &self.principal {
+            self.shared.limiter.leave(principal.visitor.user);
+        }
+    }
+}

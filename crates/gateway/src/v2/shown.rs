@@ -1,0 +1,109 @@
+//! What one client has of one session, and what it is still to be shown: in order, without a hole.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use stentor_protocol::v2::Viewer;
+use stentor_types::{Epoch, EventNumber};
+
+use crate::{batch::Batch, engine::Frames};
+
+/// Batches that may wait behind what is being fetched. What comes beyond them is fetched too.
+const HELD_MAX: usize = 32;
+
+/// What one client has of one session.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) epoch: Epoch,
+    /// Everything up to here was written.
+    pub(super) last: EventNumber,
+    /// The session's last event, as far as is known here.
+    pub(super) head: EventNumber,
+    held: VecDeque<Arc<Batch>>,
+}
+
+/// What a batch led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Fine,
+    /// The numbering has changed, or events are gone for good: the client has to begin anew.
+    Resync,
+}
+
+// === impl Shown ===
+
+impl Shown {
+    pub(super) fn new(epoch: Epoch, last: EventNumber, head: EventNumber) -> Self {
+        Self { epoch, last, head, held: VecDeque::new() }
+    }
+
+    /// Takes what was fanned out.
+    pub(super) fn take(&mut self, batch: Arc<Batch>) -> Next {
+        if batch.epoch != self.epoch {
+            // A late one of the old numbering is over.
+            return if batch.epoch > self.epoch { Next::Resync } else { Next::Fine };
+        }
+        let last = batch.events.last().map_or(EventNumber::NONE, |event| event.n);
+        self.head = self.head.max(batch.head).max(last);
+        if last > self.last && self.held.len() < HELD_MAX {
+            self.held.push_back(batch);
+        }
+        Next::Fine
+    }
+
+    /// Takes what was fetched. The first event tells whether something is gone for good.
+    pub(super) fn take_fetched(&mut self, batch: Batch) -> Next {
+        match batch.events.first().map(|event| event.n) {
+            Some(first) if first > self.last.next() => Next::Resync,
+            Some(_) => {
+                self.held.push_front(Arc::new(batch));
+                Next::Fine
+            }
+            None if self.head > self.last => Next::Resync,
+            None => Next::Fine,
+        }
+    }
+
+    /// Skips what is gone for good.
+    pub(super) fn skip_to(&mut self, first: EventNumber) {
+        self.last = EventNumber(first.0.saturating_sub(1)).max(self.last);
+    }
+
+    /// Writes the next batch that fits.
+    pub(super) fn write(&mut self, viewer: Viewer, frames: &mut Frames) {
+        while frames.is_empty() {
+            let Some(batch) = self.held.pop_front() else {
+                self.held = VecDeque::new();
+                return;
+            };
+            for event in &batch.events {
+                if event.n <= self.last {
+                    continue;
+                }
+                if event.n > self.last.next() {
+                    // What is behind the hole comes with what is fetched.
+                    break;
+                }
+                self.last = event.n;
+                frames.push(batch.v2_frame(event, viewer));
+            }
+        }
+    }
+
+    /// The first and last event that have to be fetched.
+    pub(super) fn missing(&self) -> Option<(EventNumber, EventNumber)> {
+        let next = self.last.next();
+        let held = self.held.iter().flat_map(|batch| &batch.events).any(|event| event.n == next);
+        (self.head > self.last && !held).then_some((next, self.head))
+    }
+
+    /// Deliveries were lost; nobody knows how many.
+    pub(super) fn unsure(&mut self) {
+        self.held = VecDeque::new();
+        self.head = EventNumber(u64::MAX);
+    }
+
+    /// The head as the owner has told.
+    pub(super) fn settle_head(&mut self, head: EventNumber) {
+        self.head = head.max(self.last);
+    }
+}

@@ -1,0 +1,32 @@
+//! The second dialect: frames of `docs/protocol-v2.md`, read and written.
+//!
+//! Knows nothing of sockets, or of who holds which session.
+
+mod client;
+mod event;
+mod server;
+
+pub use self::{
+    client::{
+        Close, DraftDeed, DraftFrame, End, Hello, MalformedFrame, Open, Release, Resume, Send,
+        Take, Typing, V2Frame,
+    },
+    event::{Viewer, event_frame},
+    server::{
+        Ack, Beat, Closed, Code, Done, Drain, Limits, Nack, Opened, Person, Refused, Resync,
+        RoleName, TypingNow, View, Welcome, encode,
+    },
+};
+
+/// What a client offers as `Sec-WebSocket-Protocol`.
+pub const SUBPROTOCOL: &str = "stentor.v2";
+/// Sessions that one socket may hold open.
+pub const OPEN_MAX: usize = 64;
+/// Events that a client without a cursor is shown.
+pub const FIRST_EVENTS: u64 = 100;
+/// Longest name that a client may give a session, in characters.
+pub const NAME_CHARS_MAX: usize = 200;
+
+/// The JSON Schemas of all frames, by direction.
+#[cfg(test)]
+mod schema;
