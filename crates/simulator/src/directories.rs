@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use stentor_postoffice::{Directory, Resolved};
 use stentor_types::{
-    Attach, CommitId, ControlChange, Incarnation, Input, InputKind, Permissions, SessionId,
-    Timestamp, UserKey,
+    Attach, CommitId, ControlChange, Incarnation, Input, InputKind, Permissions, RejectCode,
+    SessionId, Timestamp, UserKey,
 };
 use stentor_wire::{DirectoryRecord, decode_directory, encode_directory};
 
@@ -172,6 +173,11 @@ fn input(request: &Request, item: &Item) -> Input {
             Input { at: joining.at, kind: InputKind::Attach(attach) }
         }
         Item::Say { at, say } => Input { at: *at, kind: InputKind::Say(say.clone()) },
+        Item::Refuse { at, mid } => {
+            let (connection, code) = (request.connection, RejectCode::Poison);
+            let kind = InputKind::Refuse { connection, mid: *mid, code, body: Bytes::new() };
+            Input { at: *at, kind }
+        }
         Item::Act { at, act } => {
             let kind = match act {
                 Act::Take { display_name } => {

@@ -4,8 +4,8 @@ use std::{fmt, rc::Rc};
 
 use bytes::Bytes;
 use stentor_types::{
-    BotResult, ClientClaim, ClockSegment, ConnectionId, EffectId, Epoch, EventNumber, RejectCode,
-    Role, Say, SessionId, Stamp, Timestamp, Visitor,
+    BotResult, ClientClaim, ClockSegment, ConnectionId, EffectId, Epoch, EventNumber, Mid,
+    RejectCode, Role, Say, SessionId, Stamp, Timestamp, Visitor,
 };
 
 use crate::frames::Act;
@@ -27,9 +27,23 @@ pub(crate) struct Request {
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
     Attach(Joining),
-    Say { at: Timestamp, say: Say },
-    Act { at: Timestamp, act: Act },
-    Detach { at: Timestamp, delivered: Option<EventNumber> },
+    Say {
+        at: Timestamp,
+        say: Say,
+    },
+    /// A message that makes no sense: its number is used up.
+    Refuse {
+        at: Timestamp,
+        mid: Mid,
+    },
+    Act {
+        at: Timestamp,
+        act: Act,
+    },
+    Detach {
+        at: Timestamp,
+        delivered: Option<EventNumber>,
+    },
 }
 
 /// A connection that wants to take part.
@@ -121,6 +135,7 @@ impl fmt::Debug for Request {
                 Item::Attach(Joining { claimed, client: Some(client), .. }) => {
                     write!(formatter, " attach({claimed:?}, {client:?})")?;
                 }
+                Item::Refuse { mid, .. } => write!(formatter, " refuse({})", mid.counter)?,
                 Item::Act { act, .. } => write!(formatter, " {act:?}")?,
                 Item::Say { say, .. } => write!(formatter, " say({})", say.mid.counter)?,
                 Item::Detach { delivered, .. } => write!(formatter, " detach({delivered:?})")?,

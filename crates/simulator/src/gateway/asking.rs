@@ -117,6 +117,12 @@ impl World {
 
     fn rebuilt(&mut self, number: u64, session: SessionId, say: &Saying) -> Option<Item> {
         let connection = self.connection(number)?;
+        let claim = connection.second.as_ref().and_then(|second| second.claim);
+        let client = claim.map_or(connection.id.into(), |claim| claim.instance);
+        let mid = Mid { client, counter: say.counter };
+        if claim.is_some() && say.data.is_empty() {
+            return Some(Item::Refuse { at: say.at, mid });
+        }
         let id = session.to_string();
         let identity = RequestIdentity { user_id: &connection.user_id, session_id: &id };
         let Ok(request) = rebuild(&say.data, identity) else {
@@ -124,13 +130,11 @@ impl World {
             return None;
         };
         let visitor = connection.role == Role::Visitor;
-        let claim = connection.second.as_ref().and_then(|second| second.claim);
-        let client = claim.map_or(connection.id.into(), |claim| claim.instance);
         Some(Item::Say {
             at: say.at,
             say: Say {
                 connection: connection.id,
-                mid: Mid { client, counter: say.counter },
+                mid,
                 client_time: say.time,
                 text: request.text,
                 greeting: request.is_greeting,

@@ -184,28 +184,32 @@ impl World {
                     self.nack_all(number, open, refusal(result));
                     break;
                 }
-                (Item::Say { say, .. }, ItemAnswer::Committed(n), _) => {
-                    self.ack(number, open, say.mid, Some(*n));
+                (Item::Say { say: Say { mid, .. }, .. }, ItemAnswer::Committed(n), _) => {
+                    self.ack(number, open, *mid, Some(*n));
                 }
-                (Item::Say { say, .. }, ItemAnswer::Duplicate(n), _) => {
+                (
+                    Item::Say { say: Say { mid, .. }, .. } | Item::Refuse { mid, .. },
+                    ItemAnswer::Duplicate(n),
+                    _,
+                ) => {
                     self.saw("duplicates");
-                    self.ack(number, open, say.mid, *n);
+                    self.ack(number, open, *mid, *n);
                 }
-                (Item::Say { .. }, ItemAnswer::AttachFirst, _) => {
+                (Item::Say { .. } | Item::Refuse { .. }, ItemAnswer::AttachFirst, _) => {
                     if let Some(connection) = self.connection(number) {
                         connection.must_attach = true;
                     }
                     done = 0;
                     break;
                 }
-                (Item::Say { say, .. }, result, _) => {
+                (Item::Say { say: Say { mid, .. }, .. } | Item::Refuse { mid, .. }, result, _) => {
                     self.check_expired(number, open, result);
                     if let ItemAnswer::Rejected(code) = result
                         && *code != RejectCode::Expired
                     {
-                        self.acked(open.request.session, say.mid, None);
+                        self.acked(open.request.session, *mid, None);
                     }
-                    self.nack(number, say.mid.counter, refusal(result));
+                    self.nack(number, mid.counter, refusal(result));
                 }
                 (Item::Act { .. }, ItemAnswer::Committed(n), _) => {
                     self.check_done(number, *n);
@@ -300,8 +304,8 @@ impl World {
 
     fn nack_all(&mut self, number: u64, open: &Open, why: Refusal) {
         for item in &open.request.items {
-            if let Item::Say { say, .. } = item {
-                self.nack(number, say.mid.counter, why);
+            if let Item::Say { say: Say { mid, .. }, .. } | Item::Refuse { mid, .. } = item {
+                self.nack(number, mid.counter, why);
             }
         }
     }
