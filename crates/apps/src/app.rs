@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use stentor_tokens::Keys;
 use stentor_types::AppId;
 use url::Url;
 
@@ -28,6 +29,8 @@ pub struct App {
     pub visitor_grace: Duration,
     /// How long an agent without a connection still counts as present.
     pub agent_grace: Duration,
+    /// Keys of the operator, who vouches for visitors and agents with them.
+    pub keys: Keys,
     /// Settings for hosted widgets, passed on as they are.
     pub widget: BTreeMap<String, serde_json::Value>,
 }

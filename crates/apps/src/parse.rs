@@ -2,12 +2,13 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use stentor_tokens::{Algorithm, Key, KeyError, Keys};
 use stentor_types::AppId;
 use url::Url;
 
 use crate::{
     app::{App, Bot, Limits, Texts},
-    raw::{RawApp, RawBot, RawSpec},
+    raw::{RawApp, RawBot, RawKey, RawSpec},
     secret::Secret,
 };
 
@@ -160,6 +161,7 @@ fn check(id: Option<AppId>, spec: RawSpec, folder: &Path, problems: &mut Problem
     let agent_grace =
         problems.range("spec.grace.agentSeconds", spec.grace.agent_seconds, 120, (10, 86_400));
     let bot = spec.bot.and_then(|bot| check_bot(bot, folder, problems));
+    let keys = check_keys(spec.auth.keys, folder, problems);
     let widget = spec.widget;
     let id = id?;
     Some(App {
@@ -172,6 +174,7 @@ fn check(id: Option<AppId>, spec: RawSpec, folder: &Path, problems: &mut Problem
         history_retention,
         visitor_grace: Duration::from_secs(visitor_grace),
         agent_grace: Duration::from_secs(agent_grace),
+        keys,
         widget,
     })
 }
@@ -216,7 +219,50 @@ fn check_bot(bot: RawBot, folder: &Path, problems: &mut Problems) -> Option<Bot>
     })
 }
 
+/// The keys of an app; every one that cannot be used is named.
+fn check_keys(keys: Vec<RawKey>, folder: &Path, problems: &mut Problems) -> Keys {
+    let mut good: Vec<Key> = Vec::new();
+    for (place, raw) in keys.into_iter().enumerate() {
+        let field = |name| format!("spec.auth.keys[{place}].{name}");
+        let algorithm = match raw.algorithm.parse::<Algorithm>() {
+            Ok(algorithm) => algorithm,
+            Err(message) => {
+                problems.add(&field("algorithm"), message.into());
+                continue;
+            }
+        };
+        let text = match read_text(&folder.join(&raw.file)) {
+            Ok(text) => text,
+            Err(message) => {
+                problems.add(&field("file"), message);
+                continue;
+            }
+        };
+        match Key::try_new(&raw.kid, algorithm, text.as_bytes()) {
+            Ok(key) if good.iter().any(|known| known.id() == key.id()) => {
+                problems.add(&field("kid"), "is the name of another key already".into());
+            }
+            Ok(key) if !key.verifies() => {
+                problems
+                    .add(&field("file"), "must hold the public key; keep the private one".into());
+            }
+            Ok(key) => good.push(key),
+            Err(error @ KeyError::Id) => problems.add(&field("kid"), error.to_string()),
+            Err(error) => problems.add(&field("file"), error.to_string()),
+        }
+    }
+    Keys::new(good)
+}
+
 fn read_key(path: &Path) -> Result<String, String> {
+    let key = read_text(path)?;
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("{} must hold a key of printable ASCII characters", path.display()));
+    }
+    Ok(key)
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
     let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
     if fs::metadata(path).map_err(failed)?.len() > KEY_BYTES_MAX {
         return Err(format!(
@@ -224,11 +270,7 @@ fn read_key(path: &Path) -> Result<String, String> {
             path.display()
         ));
     }
-    let key = fs::read_to_string(path).map_err(failed)?.trim().to_owned();
-    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("{} must hold a key of printable ASCII characters", path.display()));
-    }
-    Ok(key)
+    Ok(fs::read_to_string(path).map_err(failed)?.trim().to_owned())
 }
 
 fn check_origin(origin: &str, field: &str, problems: &mut Problems) -> Option<String> {

@@ -35,6 +35,8 @@ pub(crate) struct RawSpec {
     #[serde(default)]
     pub(crate) grace: RawGrace,
     #[serde(default)]
+    pub(crate) auth: RawAuth,
+    #[serde(default)]
     pub(crate) widget: BTreeMap<String, serde_json::Value>,
 }
 
@@ -53,6 +55,21 @@ pub(crate) struct RawBot {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RawSecret {
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RawAuth {
+    #[serde(default)]
+    pub(crate) keys: Vec<RawKey>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RawKey {
+    pub(crate) kid: String,
+    pub(crate) algorithm: String,
     pub(crate) file: PathBuf,
 }
 

@@ -94,6 +94,10 @@ fn every_problem_names_its_field() {
     check("{ retention: { log: 1d, history: 2h } }", &["spec.retention.history"]);
     check("{ grace: { visitorSeconds: 1 } }", &["spec.grace.visitorSeconds"]);
     check("{ grace: { agentSeconds: 0 } }", &["spec.grace.agentSeconds"]);
+    check(
+        "{ auth: { keys: [{ kid: a, algorithm: none, file: x }, { kid: b, algorithm: HS256, file: nowhere }] } }",
+        &["spec.auth.keys[0].algorithm", "spec.auth.keys[1].file"],
+    );
     check("{ botz: {} }", &["file"]);
 }
 

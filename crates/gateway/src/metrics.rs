@@ -42,6 +42,8 @@ pub enum Refusal {
     AddressConnections,
     /// A connection: too many of that user.
     UserConnections,
+    /// A token that is not believed.
+    Token,
     /// A connection that wants to be an agent's.
     Admin,
     /// A frame that makes no sense.
@@ -103,6 +105,7 @@ impl Refusal {
             Self::App => "app",
             Self::AddressConnections => "address_connections",
             Self::UserConnections => "user_connections",
+            Self::Token => "token",
             Self::Admin => "admin",
             Self::Frame => "frame",
             Self::TooLong => "too_long",
@@ -168,7 +171,7 @@ impl Metrics {
             )?,
             outbox_drops: counter(
                 "stentor_gateway_outbox_drops_total",
-                "Sockets closed because too much was waiting for them.",
+                "Times too much was waiting for a socket.",
             )?,
             fetches: counter(
                 "stentor_gateway_fetches_total",

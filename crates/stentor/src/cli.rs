@@ -26,6 +26,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Make and look at tokens by which an app's operator vouches for somebody.
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
     /// Check a data folder that no process has open: checksums, chains, dense numbers.
     Verify {
         /// The data folder.
@@ -35,6 +40,61 @@ pub(crate) enum Command {
         #[arg(long)]
         acks: Option<PathBuf>,
     },
+}
+
+/// What can be done about tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Print a token.
+    Mint(Mint),
+    /// Say what a token says, and whether an app would believe it.
+    Inspect(Inspect),
+}
+
+/// Flags of `token mint`.
+#[derive(Debug, Args)]
+pub(crate) struct Mint {
+    /// The app that it is for.
+    #[arg(long)]
+    pub(crate) app: String,
+    /// visitor, observer, agent or integration.
+    #[arg(long, default_value = "visitor")]
+    pub(crate) role: String,
+    /// Who it is for: an id of your own.
+    #[arg(long, value_name = "ID")]
+    pub(crate) subject: String,
+    /// The name that they are seen under.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// How long it is valid, in minutes; at most 720.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) minutes: u64,
+    #[command(flatten)]
+    pub(crate) key: KeyFlags,
+}
+
+/// Flags of `token inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The app that is to believe it.
+    #[arg(long)]
+    pub(crate) app: String,
+    #[command(flatten)]
+    pub(crate) key: KeyFlags,
+}
+
+/// Which key.
+#[derive(Debug, Args)]
+pub(crate) struct KeyFlags {
+    /// The key's name in `auth.keys` of the app.
+    #[arg(long)]
+    pub(crate) kid: String,
+    /// HS256, ES256 or EdDSA.
+    #[arg(long, default_value = "HS256")]
+    pub(crate) algorithm: String,
+    /// File with the secret, or with the key as PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: PathBuf,
 }
 
 /// What can be done about configuration.

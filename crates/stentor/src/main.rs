@@ -4,6 +4,7 @@ mod check;
 mod cli;
 mod demo;
 mod serve;
+mod token;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Dev(dev) => serve::dev(dev),
         Command::Standalone(standalone) => serve::standalone(standalone),
         Command::Config { command } => check::config(&command),
+        Command::Token { command } => token::run(&command),
         Command::Verify { data, acks } => check::verify(&data, acks.as_deref()),
     };
     match result {

@@ -159,7 +159,7 @@ async fn serve(plan: &Plan) -> anyhow::Result<ExitCode> {
     serving.set(true);
     info!(version = VERSION, listen = %public_address, admin = %admin_address, "ready");
     if plan.dev {
-        greet(public_address, admin_address);
+        greet(public_address, admin_address, data);
     }
 
     // What ends the process: the signal to stop, or a log that has failed.
@@ -248,7 +248,9 @@ async fn apps(
             url
         }
     };
-    let (sender, receiver) = watch::channel(Arc::new(demo::apps(&url)?));
+    let folder = plan.config.data.as_deref().context("data: a folder is needed")?;
+    demo::make_key(folder)?;
+    let (sender, receiver) = watch::channel(Arc::new(demo::apps(&url, folder)?));
     // The demo app never changes; its sender lives as long as the process.
     let stop = stop.clone();
     tokio::spawn(async move {
@@ -258,12 +260,20 @@ async fn apps(
     Ok(receiver)
 }
 
-fn greet(public: SocketAddr, admin: SocketAddr) {
+fn greet(public: SocketAddr, admin: SocketAddr, data: &Path) {
     let text = format!(
         "\n  demo page   http://{public}/\n  widgets     ws://{public}/dev?appId={}\n  metrics     http://{admin}/metrics\n",
         demo::NAME
     );
     say(&mut std::io::stdout(), &text);
+    let key = data.join(demo::KEY_FILE);
+    if key.exists() {
+        let (key, kid, app) = (key.display(), demo::KEY_ID, demo::NAME);
+        let mint = format!(
+            "  agents      stentor token mint --app {app} --role agent --subject ada --kid {kid} --key-file {key}\n"
+        );
+        say(&mut std::io::stdout(), &mint);
+    }
 }
 
 fn random_number() -> anyhow::Result<u64> {

@@ -18,6 +18,8 @@ pub enum Answer {
     Json(String),
     /// Answers with this status, content type and body.
     Http(u16, &'static str, String),
+    /// Answers with this body once it is told to.
+    When(Arc<tokio::sync::Notify>, String),
     /// Never answers.
     Hang,
     /// Closes the connection.
@@ -113,6 +115,10 @@ async fn serve(
     let (status, kind, text) = match answer(&body) {
         Answer::Json(text) => (200, "application/json", text),
         Answer::Http(status, kind, text) => (status, kind, text),
+        Answer::When(told, text) => {
+            told.notified().await;
+            (200, "application/json", text)
+        }
         Answer::Close => return Ok(()),
         Answer::Hang => std::future::pending().await,
     };

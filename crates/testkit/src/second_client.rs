@@ -88,6 +88,13 @@ impl SecondClient {
         }
     }
 
+    /// The same with a token of the operator.
+    #[must_use]
+    pub fn vouched(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
+    }
+
     /// The same visitor in another tab.
     #[must_use]
     pub fn other_tab(&self, instance: u64) -> Self {

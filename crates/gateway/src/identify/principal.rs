@@ -2,7 +2,12 @@
 
 use std::fmt;
 
-use stentor_protocol::v2::{RoleName, Viewer};
+use stentor_apps::App;
+use stentor_protocol::{
+    sanitise_display_name,
+    v2::{RoleName, Viewer},
+};
+use stentor_tokens::{Claims, Role, TokenError};
 use stentor_types::{AppId, Visitor};
 use stentor_wire::pb;
 
@@ -20,6 +25,8 @@ pub(crate) struct Principal {
     pub(crate) bot_user: Box<str>,
     /// Unix seconds.
     pub(crate) expires: Option<u64>,
+    /// The key by which the operator has vouched for them.
+    pub(crate) key: Option<Box<str>>,
 }
 
 /// The secret of an anonymous visitor: 128 random bits, so knowing it is proof enough.
@@ -39,7 +46,38 @@ impl Principal {
             display_name: None,
             bot_user: visitor.user.to_string().into(),
             expires: None,
+            key: None,
         }
+    }
+
+    /// Whoever the operator vouches for.
+    ///
+    /// # Errors
+    /// The token is not believed.
+    pub(crate) fn vouched(app: &App, token: &str) -> Result<Self, TokenError> {
+        let (claims, key) = stentor_tokens::verify(token, &app.keys, app.id.as_str())?;
+        let Claims { sub, role, exp, name, .. } = claims;
+        let (role, kind) = match role {
+            Role::Visitor => (RoleName::Visitor, "vouched"),
+            Role::Observer => (RoleName::Observer, "staff"),
+            Role::Agent => (RoleName::Agent, "staff"),
+            Role::Integration => (RoleName::Integration, "staff"),
+        };
+        Ok(Self {
+            app: app.id.clone(),
+            // Not the key of a visitor without a token who claims the same id.
+            visitor: Visitor::of(&app.id, &format!("{kind}\0{sub}")),
+            role,
+            display_name: name.as_deref().and_then(sanitise_display_name),
+            bot_user: sub.into(),
+            expires: Some(exp),
+            key: Some(key.into()),
+        })
+    }
+
+    /// Whether the operator still vouches for them.
+    pub(crate) fn holds(&self, app: &App) -> bool {
+        self.key.as_ref().is_none_or(|key| app.keys.get(key).is_some())
     }
 
     pub(crate) const fn is_staff(&self) -> bool {

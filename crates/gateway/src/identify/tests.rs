@@ -19,6 +19,7 @@ fn app(name: &str, origins: &[&str]) -> App {
         history_retention: std::time::Duration::from_secs(1),
         visitor_grace: std::time::Duration::from_secs(1),
         agent_grace: std::time::Duration::from_secs(1),
+        keys: stentor_tokens::Keys::default(),
         widget: Default::default(),
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     legacy::Stranger,
     limits::AddressPlace,
     metrics::{CloseReason, Refusal},
-    shared::Shared,
+    shared::{Shared, now},
 };
 
 /// How long a client may take to say who it is.
@@ -89,16 +89,26 @@ impl<B: Ingress> Connection<B> {
             self.shared.metrics.refused(Refusal::App);
             closing::NO_APP
         })?;
-        if !origin.fits(app, self.shared.config.dev) {
-            self.shared.metrics.refused(Refusal::Origin);
-            return Err(closing::FORBIDDEN);
-        }
-        let known = match hello.token.as_deref() {
-            Some(token) => Some(Device::parse(token).ok_or(closing::UNAUTHORISED)?),
-            None => None,
+        let token = hello.token.as_deref();
+        let device = token.and_then(Device::parse);
+        let fits = origin.fits(app, self.shared.config.dev);
+        let (principal, fresh) = match token.filter(|_| device.is_none()) {
+            Some(token) => match Principal::vouched(app, token) {
+                // A program shows no origin; the token stands for it.
+                Ok(principal) if fits || origin.is_missing() => (principal, None),
+                Ok(_) => return Err(self.refuse(Refusal::Origin, closing::FORBIDDEN)),
+                Err(why) => {
+                    frames.push(refusal(None, None, Code::Forbidden, &why.to_string()));
+                    return Err(self.refuse(Refusal::Token, closing::UNAUTHORISED));
+                }
+            },
+            None if !fits => return Err(self.refuse(Refusal::Origin, closing::FORBIDDEN)),
+            None => {
+                let fresh = device.is_none().then(|| Device::new(random()));
+                let device = device.or(fresh).ok_or(closing::UNAUTHORISED)?;
+                (Principal::device(app.id.clone(), device), fresh)
+            }
         };
-        let device = known.unwrap_or_else(|| Device::new(random()));
-        let principal = Principal::device(app.id.clone(), device);
         if !self.shared.limiter.enter(principal.visitor.user, app.limits.connections_per_user) {
             self.shared.metrics.refused(Refusal::UserConnections);
             return Err(closing::CROWDED);
@@ -106,13 +116,32 @@ impl<B: Ingress> Connection<B> {
         frames.push(encode(&Welcome {
             app: app.id.as_str().to_owned(),
             role: principal.role,
-            device: known.is_none().then(|| device.token()),
+            device: fresh.map(Device::token),
             expires: principal.expires,
             limits: Limits { message_bytes: app.limits.message_bytes, open_sessions: OPEN_MAX },
         }));
-        self.timer = None;
+        self.timer = until(principal.expires);
         self.principal = Some(Box::new(principal));
         Ok(())
+    }
+
+    /// A fresh token for the same user, before the old one expires.
+    fn renew(&mut self, hello: &Hello) -> Result<(), Closing> {
+        let Some(principal) = &mut self.principal else { return Err(closing::NO_GREETING) };
+        let app = self.shared.app(&principal.app).ok_or(closing::GONE)?;
+        let token = hello.token.as_deref().ok_or(closing::NO_GREETING)?;
+        let fresh = Principal::vouched(&app, token).map_err(|_| closing::UNAUTHORISED)?;
+        if fresh.visitor != principal.visitor || fresh.role != principal.role {
+            return Err(closing::NO_GREETING);
+        }
+        self.timer = until(fresh.expires);
+        **principal = fresh;
+        Ok(())
+    }
+
+    fn refuse(&self, refusal: Refusal, closing: Closing) -> Closing {
+        self.shared.metrics.refused(refusal);
+        closing
     }
 
     fn nonsense(&mut self) -> Result<(), Closing> {
@@ -182,6 +211,7 @@ impl<B: Ingress> Handler for Connection<B> {
             }
         };
         match frame {
+            V2Frame::Hello(hello) if self.principal.is_some() => self.renew(&hello),
             V2Frame::Hello(hello) => self.greet(&hello, frames),
             _ if self.principal.is_none() => Err(closing::NO_GREETING),
             frame => {
@@ -212,9 +242,14 @@ impl<B: Ingress> Handler for Connection<B> {
             return Poll::Ready(if expired { closing::UNAUTHORISED } else { closing::NO_HELLO });
         }
         let Some(principal) = self.principal.take() else { return Poll::Pending };
-        if self.shared.app(&principal.app).is_none() && !self.leaving {
+        let closing = match self.shared.app(&principal.app) {
+            None => Some(closing::GONE),
+            Some(app) if !principal.holds(&app) => Some(closing::UNAUTHORISED),
+            Some(_) => None,
+        };
+        if let Some(closing) = closing.filter(|_| !self.leaving) {
             self.principal = Some(principal);
-            return Poll::Ready(closing::GONE);
+            return Poll::Ready(closing);
         }
         let place = Place { shared: &self.shared, number: self.number, principal: &principal };
         for seat in &mut self.seats {
@@ -305,6 +340,12 @@ impl<B: Ingress> Handler for Connection<B> {
         self.shared.metrics.closed(reason);
         debug!(socket = self.number, ?reason, "socket closed");
     }
+}
+
+/// Until a token expires.
+fn until(expires: Option<u64>) -> Option<Pin<Box<Sleep>>> {
+    let now = now().as_secs();
+    expires.map(|at| Box::pin(tokio::time::sleep(Duration::from_secs(at.saturating_sub(now)))))
 }
 
 impl<B: Ingress> Drop for Connection<B> {

@@ -6,7 +6,7 @@ use prost::Message;
 use serde_json::json;
 use stentor_cluster::Ingress;
 use stentor_protocol::{
-    RequestIdentity, rebuild,
+    RequestIdentity, rebuild, sanitise_display_name,
     v2::{
         Code, DraftDeed, DraftFrame, NAME_CHARS_MAX, OPEN_MAX, Open, Send, Typing, V2Frame, encode,
     },
@@ -44,7 +44,10 @@ impl<B: Ingress> Connection<B> {
             V2Frame::Send(send) => self.send(send, frames),
             V2Frame::Typing(typing) => self.typing(&typing),
             V2Frame::Take(take) => {
-                self.deed(take.reference, take.sid, Deed::Take(take.display_name), frames);
+                // What the operator says about somebody counts more than what they say themselves.
+                let known = self.principal.as_ref().and_then(|who| who.display_name.clone());
+                let given = take.display_name.as_deref().and_then(sanitise_display_name);
+                self.deed(take.reference, take.sid, Deed::Take(known.or(given)), frames);
             }
             V2Frame::Release(release) => {
                 self.deed(release.reference, release.sid, Deed::Release, frames);
@@ -97,7 +100,8 @@ impl<B: Ingress> Connection<B> {
         let Some(seat) = self.seats.get_mut(place) else { return };
         seat.client = client;
         seat.last_mid = open.last_mid;
-        seat.display_name = open.display_name.or(seat.display_name.take());
+        let given = open.display_name.as_deref().and_then(sanitise_display_name);
+        seat.display_name = given.or(seat.display_name.take());
         seat.open = false;
         seat.shown = None;
         seat.welcome = None;

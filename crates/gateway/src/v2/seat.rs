@@ -181,7 +181,7 @@ impl<B: Ingress> Seat<B> {
         let claim = pb::ClientClaim { instance: client_to_bytes(self.client), last: self.last_mid };
         let attach = pb::AttachInput {
             claimed: self.name.as_ref().map(|name| format!("v2:{name}")),
-            display_name: self.display_name.clone().or(place.principal.display_name.clone()),
+            display_name: place.principal.display_name.clone().or(self.display_name.clone()),
             session: self.sid.map(session_to_bytes),
             client: Some(claim),
             listens: !place.principal.may_work(),

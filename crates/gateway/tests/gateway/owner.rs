@@ -310,6 +310,7 @@ pub(crate) fn app(name: &str) -> App {
         history_retention: Duration::from_secs(60),
         visitor_grace: Duration::from_secs(60),
         agent_grace: Duration::from_secs(60),
+        keys: stentor_tokens::Keys::default(),
         widget: Default::default(),
     }
 }

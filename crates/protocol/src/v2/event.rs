@@ -98,7 +98,6 @@ enum Kind<'a> {
     },
     Control {
         people: Vec<String>,
-        epoch: u64,
     },
     Ended {
         who: &'a str,
@@ -223,7 +222,7 @@ fn kind<'a>(session: &SessionId, event: &'a Event) -> Kind<'a> {
         EventKind::SteppedOut { alias, display_name, .. } => {
             Kind::StepOut { who: alias.as_str(), name: display_name.as_deref() }
         }
-        EventKind::ControlChanged { control, epoch } => {
+        EventKind::ControlChanged { control, .. } => {
             let people = match control {
                 Control::Bot => Vec::new(),
                 Control::Agents(agents) => agents
@@ -231,7 +230,7 @@ fn kind<'a>(session: &SessionId, event: &'a Event) -> Kind<'a> {
                     .map(|agent| Alias::of(session, *agent).as_str().to_owned())
                     .collect(),
             };
-            Kind::Control { people, epoch: epoch.0 }
+            Kind::Control { people }
         }
         EventKind::Ended { alias, .. } => Kind::Ended { who: alias.as_str() },
         EventKind::Opened { .. }
@@ -264,5 +263,26 @@ const fn failure(reason: FailureReason) -> &'static str {
         FailureReason::BadAnswer => "badAnswer",
         FailureReason::BreakerOpen => "breakerOpen",
         FailureReason::NotAllowed => "notAllowed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stentor_types::{ControlEpoch, EventNumber, PlacementKey, Stamp, UserKey};
+
+    use super::*;
+
+    #[test]
+    fn a_frame_has_no_name_twice() {
+        let control = Control::Agents([UserKey([1; 16])].into());
+        let kind = EventKind::ControlChanged { control, epoch: ControlEpoch(9) };
+        let event = Event { n: EventNumber(3), stamp: Stamp(8), audience: Audience::Staff, kind };
+        let session = SessionId::new(PlacementKey(1), 2);
+        let frame = event_frame(session, Epoch(7), &event, Viewer::Staff);
+        let text = std::str::from_utf8(&frame).unwrap();
+        assert_eq!(text.matches("\"epoch\"").count(), 1, "{text}");
+        assert!(text.contains("\"epoch\":7"));
+        let frame = event_frame(session, Epoch(7), &event, Viewer::Visitor);
+        assert!(std::str::from_utf8(&frame).unwrap().ends_with("\"kind\":\"withheld\"}"));
     }
 }

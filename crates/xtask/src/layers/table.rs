@@ -54,6 +54,7 @@ const GATEWAY: &str = "stentor-gateway";
 const ROUTER: &str = "stentor-router";
 const CONNECTOR: &str = "stentor-connector";
 const CONSOLE: &str = "stentor-console";
+const TOKENS: &str = "stentor-tokens";
 const TESTKIT: &str = "stentor-testkit";
 
 pub(super) const TABLE: &[Layer] = &[
@@ -63,11 +64,16 @@ pub(super) const TABLE: &[Layer] = &[
     layer(WIRE, Kind::Contract, &[TYPES, PROTOCOL, POSTOFFICE]),
     layer(CLUSTER, Kind::Port, &[TYPES]),
     layer(STORE, Kind::Port, &[TYPES]),
-    layer(APPS, Kind::Port, &[TYPES]),
+    layer(TOKENS, Kind::Pure, &[]),
+    layer(APPS, Kind::Port, &[TYPES, TOKENS]),
     layer(EMBEDDED, Kind::Adapter, &[TYPES, WIRE, CLUSTER, STORE]),
     layer(SERVICE, Kind::Support, &[TYPES]),
     layer(TELEMETRY, Kind::Support, &[TYPES, SERVICE]),
-    layer(GATEWAY, Kind::Shell, &[TYPES, PROTOCOL, WIRE, CLUSTER, STORE, APPS, SERVICE, TELEMETRY]),
+    layer(
+        GATEWAY,
+        Kind::Shell,
+        &[TYPES, PROTOCOL, WIRE, CLUSTER, STORE, APPS, TOKENS, SERVICE, TELEMETRY],
+    ),
     layer(
         ROUTER,
         Kind::Shell,
@@ -80,7 +86,7 @@ pub(super) const TABLE: &[Layer] = &[
         Kind::Bin,
         &[
             TYPES, PROTOCOL, POSTOFFICE, WIRE, CLUSTER, STORE, EMBEDDED, APPS, SERVICE, TELEMETRY,
-            GATEWAY, ROUTER, CONNECTOR, CONSOLE,
+            GATEWAY, ROUTER, CONNECTOR, CONSOLE, TOKENS,
         ],
     ),
     layer(TESTKIT, Kind::Dev, &[TYPES, PROTOCOL, WIRE]),
