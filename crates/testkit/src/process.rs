@@ -4,6 +4,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -21,6 +22,11 @@ pub fn program_beside_example() -> anyhow::Result<PathBuf> {
     let folder = here.parent().and_then(Path::parent).context("no target folder")?;
     Ok(folder.join("stentor"))
 }
+
+/// Where ports are looked for.
+const FIRST_PORTS: std::ops::Range<u16> = 12_000..31_000;
+/// Ports tried until one is still free when the program binds it.
+const PORTS_TRIED: usize = 5;
 
 /// A running `stentor dev`, or one that can be started again on the same ports and folder.
 #[derive(Debug)]
@@ -46,8 +52,21 @@ impl Process {
         let data = tempfile::tempdir()?;
         let mut process =
             Self { program: program.to_owned(), flags, child: None, port, admin, data };
+        for _ in 0..PORTS_TRIED {
+            let started = process.start_again().await;
+            if started.is_ok() || !process.has_ended() {
+                return started.map(|()| process);
+            }
+            // Somebody else was quicker to take the port.
+            process.child = None;
+            (process.port, process.admin) = (free_port()?, free_port()?);
+        }
         process.start_again().await?;
         Ok(process)
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
     }
 
     /// Starts it again, on the same ports and the same data.
@@ -67,13 +86,15 @@ impl Process {
             .spawn()
             .with_context(|| format!("{} cannot be started", self.program.display()))?;
         self.child = Some(child);
-        tokio::time::timeout(PATIENCE, self.ready()).await.context("it did not become ready")
+        tokio::time::timeout(PATIENCE, self.ready()).await.context("it did not become ready")?
     }
 
-    async fn ready(&self) {
+    async fn ready(&mut self) -> anyhow::Result<()> {
         while !self.is_ready().await.unwrap_or(false) {
+            anyhow::ensure!(!self.has_ended(), "it has ended before it was ready");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        Ok(())
     }
 
     async fn is_ready(&self) -> anyhow::Result<bool> {
@@ -150,6 +171,18 @@ impl Drop for Process {
     }
 }
 
+/// A port that nobody has just now: below those from which the system takes ports for outgoing connections,
+/// which could take it while the program is being started again.
 fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..FIRST_PORTS.len() {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let place = std::process::id().wrapping_mul(97).wrapping_add(next);
+        let count = u32::try_from(FIRST_PORTS.len())?;
+        let port = FIRST_PORTS.start + u16::try_from(place % count)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    anyhow::bail!("no port is free")
 }

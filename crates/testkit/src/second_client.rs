@@ -4,7 +4,7 @@
 //! acknowledged is the event that it was said to be.
 #![expect(clippy::indexing_slicing, reason = "an absent field of a JSON value reads as null")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -44,6 +44,8 @@ pub struct SecondClient {
     /// Everything else that came, in its order.
     pub others: Vec<Value>,
     reference: u64,
+    /// The server could not take something just now; after this time all that is open is sent again.
+    retry: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +87,7 @@ impl SecondClient {
             events: BTreeMap::new(),
             others: Vec::new(),
             reference: 0,
+            retry: None,
         }
     }
 
@@ -125,6 +128,7 @@ impl SecondClient {
         if self.epoch > 0 {
             open["resume"] = json!({"epoch": self.epoch, "n": self.last});
         }
+        self.retry = None;
         let opened = self.ask(open).await?;
         ensure!(opened["t"] == "opened", "not opened: {opened}");
         let taken = opened["mid"].as_u64().context("mid")?;
@@ -224,6 +228,12 @@ impl SecondClient {
     /// # Errors
     /// The socket ends, or a promise is broken.
     pub async fn next(&mut self) -> anyhow::Result<Value> {
+        if let Some(after) = self.retry.take() {
+            tokio::time::sleep(after).await;
+            for frame in self.outbox.clone().values() {
+                self.send(frame).await?;
+            }
+        }
         let socket = self.socket.as_mut().context("not connected")?;
         loop {
             let message =
@@ -267,6 +277,10 @@ impl SecondClient {
                 let mid = frame["mid"].as_u64().context("mid")?;
                 self.outbox.remove(&mid);
                 self.refused.insert(mid, frame["code"].as_str().context("code")?.to_owned());
+            }
+            "nack" => {
+                self.retry = frame["retryAfterMs"].as_u64().map(Duration::from_millis);
+                self.others.push(frame.clone());
             }
             "beat" => {}
             _ => self.others.push(frame.clone()),

@@ -133,6 +133,10 @@ impl<B: Ingress> Seat<B> {
             }
         }
         self.poll_fetch(context, place, frames);
+        if self.asking.is_none() && !self.jobs.is_empty() {
+            // The client has to begin anew; the session is told with the next turn.
+            context.waker().wake_by_ref();
+        }
     }
 
     /// Nobody answers: the client is told to send the same again. Whether it was taken is not known, and

@@ -10,6 +10,9 @@ use crate::{batch::Batch, engine::Frames};
 /// Batches that may wait behind what is being fetched. What comes beyond them is fetched too.
 const HELD_MAX: usize = 32;
 
+/// Events fetched at a time: what is written before more is asked for.
+const FETCHED_MAX: u64 = 64;
+
 /// What one client has of one session.
 #[derive(Debug)]
 pub(super) struct Shown {
@@ -93,7 +96,8 @@ impl Shown {
     pub(super) fn missing(&self) -> Option<(EventNumber, EventNumber)> {
         let next = self.last.next();
         let held = self.held.iter().flat_map(|batch| &batch.events).any(|event| event.n == next);
-        (self.head > self.last && !held).then_some((next, self.head))
+        let to = EventNumber(self.head.0.min(self.last.0.saturating_add(FETCHED_MAX)));
+        (self.head > self.last && !held).then_some((next, to))
     }
 
     /// Deliveries were lost; nobody knows how many.
