@@ -66,6 +66,12 @@ impl<B: Ingress> Connection<B> {
 
     fn open(&mut self, open: Open, frames: &mut Frames) {
         let reference = open.reference;
+        // Each one is an event.
+        if !self.may_speak() {
+            self.shared.metrics.refused(Refusal::TooFast);
+            let text = Code::TooFast.advice();
+            return frames.push(refusal(Some(reference), open.sid, Code::TooFast, text));
+        }
         let mut refuse = |code, text: &str| {
             frames.push(refusal(Some(reference), open.sid.clone(), code, text));
         };
@@ -153,9 +159,14 @@ impl<B: Ingress> Connection<B> {
 
     fn deed(&mut self, reference: u64, sid: String, deed: Deed, frames: &mut Frames) {
         let may = self.principal.as_ref().is_some_and(|who| who.is_staff() && who.may_work());
+        let speaks = self.may_speak();
         let Some(seat) = self.seat(&sid) else {
             return frames.push(not_open(Some(reference), sid));
         };
+        if !speaks {
+            let code = Code::TooFast;
+            return frames.push(refusal(Some(reference), Some(sid), code, code.advice()));
+        }
         if may {
             seat.jobs.push_back(Job::Deed { reference, deed });
         } else {
