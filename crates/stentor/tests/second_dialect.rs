@@ -253,6 +253,42 @@ async fn bad_cursors_lead_to_a_view_and_other_peoples_sessions_to_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_opened_again_at_once_is_shown_from_each_cursor() {
+    let (server, _bot) = start().await;
+    let mut client = SecondClient::visitor("again", 1);
+    client.connect(server.port()).await.unwrap();
+    for number in 0..30 {
+        client.say(&format!("message {number}")).await.unwrap();
+    }
+    client.settled(30).await.unwrap();
+    let epoch = client.events.values().next().unwrap()["epoch"].clone();
+    let mut raw = SecondClient::visitor("again", 2).vouched(client.token().unwrap());
+    raw.connect(server.port()).await.unwrap();
+    let mut answers = Vec::new();
+    for (reference, n) in [(101, 0), (102, 40), (103, 0), (104, 7)] {
+        let open = json!({"t": "open", "ref": reference, "sid": client.sid,
+            "client": format!("{:032x}", 2), "resume": {"epoch": epoch, "n": n}});
+        raw.send(&open).await.unwrap();
+        answers.push((reference, n + 1));
+    }
+    let mut seen = Vec::new();
+    let mut next = 0;
+    while seen.len() < 4 || next <= seen.last().map_or(0, |(_, _, head)| *head) {
+        let frame = raw.next_unchecked().await.unwrap();
+        if frame["t"] == "opened" {
+            assert_eq!(frame["recovered"], true, "{frame}");
+            next = frame["from"].as_u64().unwrap();
+            seen.push((frame["ref"].as_u64().unwrap(), next, frame["head"].as_u64().unwrap()));
+        } else if frame["t"] == "event" && !seen.is_empty() {
+            assert_eq!(frame["n"], next, "in order from the cursor");
+            next += 1;
+        }
+    }
+    let told: Vec<_> = seen.iter().map(|(reference, from, _)| (*reference, *from)).collect();
+    assert_eq!(told, answers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_cannot_be_taken_is_refused_by_name_and_the_next_one_is_taken() {
     let (server, _bot) = start().await;
     let mut client = SecondClient::visitor("refused", 1);

@@ -234,20 +234,32 @@ impl SecondClient {
                 self.send(frame).await?;
             }
         }
+        let frame = self.next_unchecked().await?;
+        self.take(&frame)?;
+        Ok(frame)
+    }
+
+    /// Reads one frame and leaves it at that.
+    ///
+    /// # Errors
+    /// The socket ends.
+    pub async fn next_unchecked(&mut self) -> anyhow::Result<Value> {
         let socket = self.socket.as_mut().context("not connected")?;
         loop {
             let message =
                 timeout(PATIENCE, socket.next()).await?.context("the socket has ended")??;
             match message {
-                Message::Text(text) => {
-                    let frame: Value = serde_json::from_str(&text)?;
-                    self.take(&frame)?;
-                    return Ok(frame);
-                }
+                Message::Text(text) => return Ok(serde_json::from_str(&text)?),
                 Message::Close(frame) => bail!("closed: {frame:?}"),
                 _ => {}
             }
         }
+    }
+
+    /// The token that makes it the same visitor.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     fn take(&mut self, frame: &Value) -> anyhow::Result<()> {

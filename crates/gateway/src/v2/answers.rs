@@ -14,6 +14,9 @@ use super::{
 };
 use crate::{asking::Answer, engine::Frames};
 
+/// Times that a session may forget a connection before the client has to open it anew.
+const FUTILE_MAX: u8 = 3;
+
 impl<B: Ingress> Seat<B> {
     pub(super) fn answered(&mut self, answer: Answer, frames: &mut Frames) {
         let results = match answer {
@@ -29,6 +32,10 @@ impl<B: Ingress> Seat<B> {
                 return;
             }
             if matches!(kind, Some(Kind::AttachFirst(_))) {
+                self.futile = self.futile.saturating_add(1);
+                if self.futile > FUTILE_MAX {
+                    return self.drop_jobs(frames);
+                }
                 self.jobs.push_front(Job::Reopen);
                 return;
             }
@@ -37,7 +44,7 @@ impl<B: Ingress> Seat<B> {
                 (Job::Open(opening), Some(Kind::Attached(reply))) => {
                     self.opened(opening, reply, frames);
                 }
-                (Job::Reopen, Some(Kind::Attached(reply))) => self.reopened(&reply),
+                (Job::Reopen, Some(Kind::Attached(_))) => self.reopened(),
                 (Job::Reopen, _) => return self.drop_jobs(frames),
                 (job @ Job::Open(_), kind) => {
                     let code = match kind {
@@ -53,10 +60,10 @@ impl<B: Ingress> Seat<B> {
                     }
                     // A later `open` may wait behind it.
                     self.over = self.jobs.is_empty();
-                    self.shown = None;
-                    self.open = false;
+                    self.forget();
                 }
                 (Job::Say(say), Some(Kind::Committed(n))) => {
+                    self.futile = 0;
                     frames.push(self.ack(say.mid, Some(n)));
                 }
                 (Job::Say(say), Some(Kind::Duplicate(n))) => {
@@ -94,9 +101,14 @@ impl<B: Ingress> Seat<B> {
             Some(resume) => EventNumber(resume.n),
             None => EventNumber(head.0.saturating_sub(FIRST_EVENTS)),
         };
+        self.forget();
         self.sid = Some(session);
         self.open = true;
-        self.shown = Some(Shown::new(epoch, last, head));
+        let mut shown = Shown::new(epoch, last, head);
+        // What happened between the attachment and this answer was fanned out before anybody here knew what to
+        // do with it: the first fetch tells the head.
+        shown.unsure();
+        self.shown = Some(shown);
         self.welcome = Some(Box::new(Welcoming {
             opening,
             head,
@@ -107,10 +119,10 @@ impl<B: Ingress> Seat<B> {
         }));
     }
 
-    fn reopened(&mut self, reply: &pb::AttachedReply) {
+    fn reopened(&mut self) {
         let Some(shown) = &mut self.shown else { return };
         // Events of the meantime were fanned out to nobody.
-        shown.head = shown.head.max(EventNumber(reply.n));
+        shown.unsure();
     }
 
     /// Tells the client that the session is open, now that it is known what can be shown of it.

@@ -35,8 +35,6 @@ impl<B: Ingress> Connection<B> {
             V2Frame::Close(close) => match self.seat(&close.sid) {
                 Some(seat) => {
                     seat.open = false;
-                    seat.shown = None;
-                    seat.welcome = None;
                     seat.jobs.push_back(Job::Leave { aloud: true });
                 }
                 None => frames.push(not_open(None, close.sid)),
@@ -108,9 +106,6 @@ impl<B: Ingress> Connection<B> {
         seat.last_mid = open.last_mid;
         let given = open.display_name.as_deref().and_then(sanitise_display_name);
         seat.display_name = given.or(seat.display_name.take());
-        seat.open = false;
-        seat.shown = None;
-        seat.welcome = None;
         seat.jobs.push_back(Job::Open(opening));
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Seat<B> {
     /// The client holds this session open.
     pub(super) open: bool,
     pub(super) typed_at: Option<Instant>,
+    /// Places in a row that the session had forgotten.
+    pub(super) futile: u8,
     pub(super) over: bool,
 }
 
@@ -94,12 +96,21 @@ impl<B: Ingress> Seat<B> {
             welcome: None,
             open: false,
             typed_at: None,
+            futile: 0,
             over: false,
         }
     }
 
     pub(super) fn sid_text(&self) -> String {
         self.sid.map(|sid| sid.to_string()).unwrap_or_default()
+    }
+
+    /// What the client has is forgotten, and what was being fetched for it.
+    pub(super) fn forget(&mut self) {
+        self.open = false;
+        self.shown = None;
+        self.welcome = None;
+        self.fetching = None;
     }
 
     /// Nothing is asked for and nothing is to be asked.
@@ -133,8 +144,8 @@ impl<B: Ingress> Seat<B> {
             }
         }
         self.poll_fetch(context, place, frames);
-        if self.asking.is_none() && !self.jobs.is_empty() {
-            // The client has to begin anew; the session is told with the next turn.
+        if self.asking.is_none() && self.welcome.is_none() && !self.jobs.is_empty() {
+            // What had to wait for the welcome, or came of a resync, is asked for with the next turn.
             context.waker().wake_by_ref();
         }
     }
@@ -156,6 +167,10 @@ impl<B: Ingress> Seat<B> {
 
     fn ask(&mut self, place: &Place<'_, B>, frames: &mut Frames) {
         let Some(first) = self.jobs.front() else { return };
+        // Every `open` is answered before the next look at the session begins.
+        if first.stands_alone() && self.welcome.is_some() {
+            return;
+        }
         let mut inputs = Vec::new();
         let mut bytes = 0_usize;
         if first.stands_alone() {
@@ -232,9 +247,7 @@ impl<B: Ingress> Seat<B> {
         let Some(shown) = self.shown.take() else { return };
         let (sid, epoch, n) = (self.sid_text(), shown.epoch.0, shown.last.0);
         frames.push(encode(&Resync { sid, epoch, n }));
-        self.fetching = None;
-        self.welcome = None;
-        self.open = false;
+        self.forget();
         self.jobs.push_back(Job::Leave { aloud: false });
     }
 
@@ -264,7 +277,12 @@ impl<B: Ingress> Seat<B> {
     fn poll_fetch(&mut self, context: &mut Context<'_>, place: &Place<'_, B>, frames: &mut Frames) {
         self.fetch(place);
         if let Some(fetching) = &mut self.fetching {
-            let Poll::Ready(answer) = fetching.poll(context, &place.shared.metrics) else { return };
+            let Poll::Ready(answer) = fetching.poll(context, &place.shared.metrics) else {
+                if fetching.is_late() {
+                    self.refuse_welcome(frames);
+                }
+                return;
+            };
             self.fetching = None;
             if let Answer::Events(reply) = answer {
                 self.fetched(&reply, frames);
@@ -273,6 +291,14 @@ impl<B: Ingress> Seat<B> {
         if self.welcome.is_some() && self.fetching.is_none() {
             self.say_welcome(frames);
         }
+    }
+
+    /// What can be shown cannot be found out: whoever wants to begin is told to try again.
+    fn refuse_welcome(&mut self, frames: &mut Frames) {
+        let Some(welcome) = self.welcome.take() else { return };
+        self.fail(&Job::Open(welcome.opening), Code::Busy, None, frames);
+        self.forget();
+        self.jobs.push_back(Job::Leave { aloud: false });
     }
 
     /// Takes what was fetched. The rest is fetched when this has been written.

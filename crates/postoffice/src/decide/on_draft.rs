@@ -35,7 +35,7 @@ impl Decision<'_> {
         Reply::Committed(n)
     }
 
-    /// The people go, and what the bot still works on is of no more use.
+    /// The people go. What the bot still works on may come.
     pub(super) fn on_end(&mut self, user: UserKey) -> Reply {
         if !self.may_work(user) {
             return Reply::Rejected(RejectCode::NotPermitted);
