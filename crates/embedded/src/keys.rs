@@ -7,13 +7,15 @@
 //! | `events` | app, 0, session, n | time, event |
 //! | `sessions` | app, 0, session | row |
 //! | `directories` | app, 0, user | row |
+//! | `listings` | app, 0, session | time |
+//! | `places` | app, 0, time and session inverted | time, listing |
 //! | `meta` | name | value |
 //!
 //! An entity is: partition, app, 0, kind (0 session, 1 directory), 24 bytes of id. Numbers are big-endian,
 //! so that keys sort as they count.
 
 use stentor_cluster::{Entity, EntityKind};
-use stentor_types::{AppId, EventNumber, PlacementKey, Sequence, SessionId, UserKey};
+use stentor_types::{AppId, EventNumber, PlacementKey, Sequence, SessionId, Timestamp, UserKey};
 
 pub(crate) const SESSION: u8 = 0;
 pub(crate) const DIRECTORY: u8 = 1;
@@ -92,6 +94,23 @@ pub(crate) fn directory(app: &AppId, user: UserKey) -> Vec<u8> {
     let mut key = app_prefix(app);
     key.extend_from_slice(&user.0);
     key
+}
+
+/// The key of a session's place in the list of its app: inverted, so that the newest comes first.
+pub(crate) fn place(app: &AppId, at: Timestamp, session: SessionId) -> Vec<u8> {
+    let mut key = app_prefix(app);
+    key.extend_from_slice(&(!at.0).to_be_bytes());
+    key.extend(session.to_bytes().map(|byte| !byte));
+    key
+}
+
+/// The time and the session of a place's key.
+pub(crate) fn parse_place(key: &[u8]) -> Option<(Timestamp, SessionId)> {
+    let (rest, session) = key.split_at_checked(key.len().checked_sub(24)?)?;
+    let (_, at) = rest.split_at_checked(rest.len().checked_sub(8)?)?;
+    let session: [u8; 24] = session.try_into().ok()?;
+    let at = u64::from_be_bytes(at.try_into().ok()?);
+    Some((Timestamp(!at), SessionId::from_bytes(session.map(|byte| !byte))))
 }
 
 /// What all keys of an app in the store begin with.

@@ -9,6 +9,7 @@
 mod folder;
 mod journal;
 mod keys;
+mod lists;
 mod log;
 mod open;
 mod read;

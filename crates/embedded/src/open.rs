@@ -22,7 +22,7 @@ use crate::{
 pub struct Options {
     /// Bytes of tables kept in memory.
     pub cache_bytes: u64,
-    /// Bytes of each of the six tables that are gathered in memory before they are written out; while
+    /// Bytes of each of the eight tables that are gathered in memory before they are written out; while
     /// the disk is slow there may be up to four times as many. Settled when a folder is made.
     pub memory_bytes: u64,
     /// Bytes of journals, above which memory is written out so that old ones can go: bounds what is read

@@ -1,14 +1,16 @@
 //! The store port.
 
 use bytes::Bytes;
-use stentor_store::{DirectoryRow, Projection, SessionRow, Store, StoreError, StoredEvent};
+use stentor_store::{
+    DirectoryRow, Listing, Projection, SessionRow, Store, StoreError, StoredEvent,
+};
 use stentor_types::{AppId, Epoch, EventNumber, SessionId, Timestamp, UserKey};
 
 use crate::{
     keys,
     open::Embedded,
     read::ReadError,
-    values::{self, Damage},
+    values::{self, Damage, timed, untimed},
     writer::{Change, Table, WriteFailed},
 };
 
@@ -104,6 +106,39 @@ impl Store for Embedded {
         read.await.map_err(|error| store_error(error, user))
     }
 
+    async fn put_listing(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        at: Timestamp,
+        listing: Bytes,
+    ) -> Result<(), StoreError> {
+        let change = Change::List { app: app.clone(), session, at, listing };
+        self.writer.change(vec![change]).await.map_err(fatal)
+    }
+
+    async fn listing(
+        &self,
+        app: &AppId,
+        session: SessionId,
+    ) -> Result<Option<Listing>, StoreError> {
+        let (app, key) = (app.clone(), keys::session(app, session));
+        let read = self.blocking(move |this| this.tables.listing(&app, &key, session));
+        read.await.map_err(|error| store_error(error, session))
+    }
+
+    async fn listings(
+        &self,
+        app: &AppId,
+        before: Option<(Timestamp, SessionId)>,
+        limit: usize,
+    ) -> Result<Vec<Listing>, StoreError> {
+        let (prefix, first) =
+            (keys::app_prefix(app), before.map(|(at, id)| keys::place(app, at, id)));
+        let read = self.blocking(move |this| this.tables.listings(&prefix, first, limit));
+        read.await.map_err(|error| store_error(error, app))
+    }
+
     async fn expire(&self, app: &AppId, before: Timestamp) -> Result<u64, StoreError> {
         let prefix = keys::app_prefix(app);
         let listed = self.blocking(move |this| {
@@ -112,6 +147,8 @@ impl Store for Embedded {
                 (Table::Events, &this.tables.events),
                 (Table::Sessions, &this.tables.sessions),
                 (Table::Directories, &this.tables.directories),
+                (Table::Listings, &this.tables.listings),
+                (Table::Places, &this.tables.places),
             ];
             for (table, keyspace) in tables {
                 for pair in keyspace.prefix(&prefix) {
@@ -137,25 +174,6 @@ impl Store for Embedded {
         }
         Ok(u64::try_from(events).unwrap_or(u64::MAX))
     }
-}
-
-/// A value that begins with its time, so that of two the later one can stay.
-fn timed(at: Timestamp, numbers: &[u64], bytes: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(8 * (numbers.len() + 1) + bytes.len());
-    value.extend_from_slice(&at.0.to_be_bytes());
-    numbers.iter().for_each(|number| value.extend_from_slice(&number.to_be_bytes()));
-    value.extend_from_slice(bytes);
-    value
-}
-
-fn untimed<const N: usize>(value: &Bytes) -> Result<(Timestamp, [u64; N], Bytes), Damage> {
-    let mut rest = &value[..];
-    let at = Timestamp(values::take(&mut rest)?);
-    let mut numbers = [0; N];
-    for number in &mut numbers {
-        *number = values::take(&mut rest)?;
-    }
-    Ok((at, numbers, value.slice(8 * (N + 1)..)))
 }
 
 const fn damage(_: Damage) -> ReadError {

@@ -35,6 +35,8 @@ pub(crate) struct Tables {
     pub(crate) events: Keyspace,
     pub(crate) sessions: Keyspace,
     pub(crate) directories: Keyspace,
+    pub(crate) listings: Keyspace,
+    pub(crate) places: Keyspace,
     pub(crate) meta: Keyspace,
     pub(crate) database: Database,
     /// Last, so that it is unlocked last.
@@ -93,6 +95,8 @@ impl Tables {
             events: table("events")?,
             sessions: table("sessions")?,
             directories: table("directories")?,
+            listings: table("listings")?,
+            places: table("places")?,
             meta: table("meta")?,
             database,
             folder: folder.clone(),
@@ -149,6 +153,8 @@ impl Tables {
             &self.events,
             &self.sessions,
             &self.directories,
+            &self.listings,
+            &self.places,
             &self.meta,
         ];
         let end = Instant::now() + FLUSH_MAX;

@@ -95,6 +95,28 @@ fn take_header(rest: &mut &[u8]) -> Result<Header, Damage> {
     })
 }
 
+/// A value that begins with its time, so that of two the later one can stay.
+pub(crate) fn timed(at: Timestamp, numbers: &[u64], bytes: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(8 * (numbers.len() + 1) + bytes.len());
+    value.extend_from_slice(&at.0.to_be_bytes());
+    numbers.iter().for_each(|number| value.extend_from_slice(&number.to_be_bytes()));
+    value.extend_from_slice(bytes);
+    value
+}
+
+/// The time, as many numbers, and the rest.
+pub(crate) fn untimed<const N: usize>(
+    value: &Bytes,
+) -> Result<(Timestamp, [u64; N], Bytes), Damage> {
+    let mut rest = &value[..];
+    let at = Timestamp(take(&mut rest)?);
+    let mut numbers = [0; N];
+    for number in &mut numbers {
+        *number = take(&mut rest)?;
+    }
+    Ok((at, numbers, value.slice(8 * (N + 1)..)))
+}
+
 /// Takes a number off the front.
 pub(crate) fn take(rest: &mut &[u8]) -> Result<u64, Damage> {
     let (number, after) = rest.split_at_checked(8).ok_or(Damage)?;

@@ -340,6 +340,8 @@ impl Check<'_> {
             ("event", &self.tables.events),
             ("session row", &self.tables.sessions),
             ("directory row", &self.tables.directories),
+            ("listing", &self.tables.listings),
+            ("place in a list", &self.tables.places),
         ];
         for (what, table) in tables {
             for pair in table.iter() {
@@ -347,7 +349,7 @@ impl Check<'_> {
                     Ok(pair) => pair,
                     Err(error) => {
                         self.problem(format!(
-                            "history: a block with {what}s cannot be read: {error}"
+                            "history: a block of the kind {what} cannot be read: {error}"
                         ));
                         break;
                     }

@@ -12,8 +12,9 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use bytes::Bytes;
 use stentor_cluster::{Append, Appended};
-use stentor_types::Sequence;
+use stentor_types::{AppId, Sequence, SessionId, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use self::worker::Worker;
@@ -37,6 +38,8 @@ pub(crate) struct WriteFailed;
 pub(crate) enum Change {
     /// Writes a value that begins with its time, unless the one that is there is as young.
     Put { table: Table, key: Vec<u8>, value: Vec<u8> },
+    /// Gives a session a place in the list of its app, unless the one that it has is as young, and takes that.
+    List { app: AppId, session: SessionId, at: Timestamp, listing: Bytes },
     /// Removes a value, if it is older than that.
     Expire { table: Table, key: Vec<u8>, before: u64 },
     /// Removes records of an entity.
@@ -52,6 +55,10 @@ pub(crate) enum Table {
     Events,
     Sessions,
     Directories,
+    /// Sessions in the lists of their apps: where each stands.
+    Listings,
+    /// The same, as they stand there: what is shown.
+    Places,
 }
 
 /// What waits for the thread.
@@ -131,6 +138,7 @@ impl Change {
         match self {
             Self::Put { key, value, .. } => key.len() + value.len(),
             Self::Expire { key, .. } => key.len(),
+            Self::List { app, listing, .. } => app.as_str().len() + listing.len(),
             Self::Trim { records } | Self::TrimWhole { records, .. } => {
                 records.iter().map(Vec::len).sum()
             }

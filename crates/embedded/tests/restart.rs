@@ -9,6 +9,7 @@
 
 use stentor_cluster::{Append, Appended, Entity, EntityKind, Header, Log};
 use stentor_embedded::{Embedded, OpenError, Options};
+use stentor_store::Store;
 use stentor_types::{AppId, EventNumber, PlacementKey, Sequence, SessionId, Timestamp};
 
 fn entity(random: u128) -> Entity {
@@ -50,6 +51,25 @@ async fn what_was_written_is_there_after_opening_again() {
     let texts: Vec<_> =
         records.iter().map(|r| String::from_utf8_lossy(&r.record).into_owned()).collect();
     assert_eq!(texts, ["record 1", "record 2"]);
+}
+
+#[tokio::test]
+async fn lists_are_there_after_opening_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = AppId::try_new("demo").unwrap();
+    let id = |number: u64| SessionId::new(PlacementKey(number), 1);
+    let store = open(folder.path());
+    for (number, at) in [(1, 1), (2, 2), (1, 3)] {
+        store.put_listing(&app, id(number), Timestamp(at), format!("{at}").into()).await.unwrap();
+    }
+    let before = store.listings(&app, None, 10).await.unwrap();
+    drop(store);
+    let store = open(folder.path());
+    let places: Vec<_> = before.iter().map(|listing| (listing.at.0, listing.session)).collect();
+    assert_eq!(places, [(3, id(1)), (2, id(2))]);
+    assert_eq!(store.listings(&app, None, 10).await.unwrap(), before);
+    store.put_listing(&app, id(1), Timestamp(2), "late".into()).await.unwrap();
+    assert_eq!(store.listings(&app, None, 10).await.unwrap(), before);
 }
 
 #[tokio::test]

@@ -7,9 +7,17 @@
     reason = "a contract is a test: it panics where an implementation breaks it"
 )]
 
+mod listings;
+
 use bytes::Bytes;
 use stentor_types::{AppId, Epoch, EventNumber, PlacementKey, SessionId, Timestamp, UserKey};
 
+pub use self::listings::{
+    a_list_goes_on_after_a_place_that_nobody_has, a_session_has_one_place,
+    expiry_removes_many_listings, expiry_removes_older_listings,
+    listings_at_once_are_judged_like_listings_in_turn, listings_come_newest_first_and_as_they_were,
+    lists_of_apps_do_not_mix,
+};
 use crate::port::{DirectoryRow, Projection, SessionRow, Store, StoredEvent};
 
 /// Runs every rule, each on a store that `make` has made: empty, and used by nobody else.
@@ -26,6 +34,13 @@ pub async fn all<S: Store>(make: impl AsyncFn() -> S) {
     expiry_removes_what_is_older_and_nothing_else(&make().await).await;
     expiry_counts_events(&make().await).await;
     a_large_projection_is_kept_whole(&make().await).await;
+    listings_come_newest_first_and_as_they_were(&make().await).await;
+    a_list_goes_on_after_a_place_that_nobody_has(&make().await).await;
+    a_session_has_one_place(&make().await).await;
+    listings_at_once_are_judged_like_listings_in_turn(&make().await).await;
+    lists_of_apps_do_not_mix(&make().await).await;
+    expiry_removes_older_listings(&make().await).await;
+    expiry_removes_many_listings(&make().await).await;
 }
 
 fn app(name: &str) -> AppId {

@@ -8,4 +8,6 @@ pub mod contract;
 pub mod memory;
 mod port;
 
-pub use self::port::{DirectoryRow, Projection, SessionRow, Store, StoreError, StoredEvent};
+pub use self::port::{
+    DirectoryRow, Listing, Projection, SessionRow, Store, StoreError, StoredEvent,
+};

@@ -1,13 +1,16 @@
 //! A store in memory, for tests and embedders. Nothing survives the process.
 
 use std::{
-    collections::BTreeMap,
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::{Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use stentor_types::{AppId, EventNumber, SessionId, Timestamp, UserKey};
 
-use crate::port::{DirectoryRow, Projection, SessionRow, Store, StoreError, StoredEvent};
+use crate::port::{DirectoryRow, Listing, Projection, SessionRow, Store, StoreError, StoredEvent};
 
 /// A store in memory.
 #[derive(Debug, Default)]
@@ -18,6 +21,9 @@ struct Inner {
     events: BTreeMap<(AppId, SessionId, EventNumber), StoredEvent>,
     sessions: BTreeMap<(AppId, SessionId), SessionRow>,
     directories: BTreeMap<(AppId, UserKey), DirectoryRow>,
+    listings: BTreeMap<(AppId, SessionId), Listing>,
+    /// The same sessions, as they stand in lists.
+    places: BTreeMap<AppId, BTreeSet<Reverse<(Timestamp, SessionId)>>>,
 }
 
 // === impl MemoryStore ===
@@ -100,12 +106,62 @@ impl Store for MemoryStore {
         Ok(self.with(|inner| inner.directories.get(&(app.clone(), user)).cloned()))
     }
 
+    async fn put_listing(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        at: Timestamp,
+        listing: Bytes,
+    ) -> Result<(), StoreError> {
+        self.with(|inner| {
+            let kept = inner.listings.get(&(app.clone(), session));
+            if kept.is_some_and(|kept| kept.at >= at) {
+                return;
+            }
+            let places = inner.places.entry(app.clone()).or_default();
+            if let Some(kept) = kept {
+                places.remove(&Reverse((kept.at, session)));
+            }
+            places.insert(Reverse((at, session)));
+            inner.listings.insert((app.clone(), session), Listing { at, session, listing });
+        });
+        Ok(())
+    }
+
+    async fn listing(
+        &self,
+        app: &AppId,
+        session: SessionId,
+    ) -> Result<Option<Listing>, StoreError> {
+        Ok(self.with(|inner| inner.listings.get(&(app.clone(), session)).cloned()))
+    }
+
+    async fn listings(
+        &self,
+        app: &AppId,
+        before: Option<(Timestamp, SessionId)>,
+        limit: usize,
+    ) -> Result<Vec<Listing>, StoreError> {
+        let from = before.map_or(Bound::Unbounded, |before| Bound::Excluded(Reverse(before)));
+        Ok(self.with(|inner| {
+            let places = inner.places.get(app).into_iter();
+            let places = places.flat_map(|places| places.range((from, Bound::Unbounded)));
+            let listings = places
+                .filter_map(|Reverse((_, id))| inner.listings.get(&(app.clone(), *id)).cloned());
+            listings.take(limit).collect()
+        }))
+    }
+
     async fn expire(&self, app: &AppId, before: Timestamp) -> Result<u64, StoreError> {
         Ok(self.with(|inner| {
             let count = inner.events.len();
             inner.events.retain(|key, event| key.0 != *app || event.at >= before);
             inner.sessions.retain(|key, row| key.0 != *app || row.at >= before);
             inner.directories.retain(|key, row| key.0 != *app || row.at >= before);
+            inner.listings.retain(|key, row| key.0 != *app || row.at >= before);
+            if let Some(places) = inner.places.get_mut(app) {
+                places.retain(|Reverse((at, _))| *at >= before);
+            }
             u64::try_from(count - inner.events.len()).unwrap_or(u64::MAX)
         }))
     }

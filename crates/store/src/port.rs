@@ -40,6 +40,17 @@ pub struct DirectoryRow {
     pub directory: Bytes,
 }
 
+/// A session as lists of its app show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Its place in the list.
+    pub at: Timestamp,
+    /// Which.
+    pub session: SessionId,
+    /// What is shown, encoded.
+    pub listing: Bytes,
+}
+
 /// What the projector writes for one session.
 #[derive(Clone, Debug)]
 pub struct Projection {
@@ -125,8 +136,44 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         user: UserKey,
     ) -> impl Future<Output = Result<Option<DirectoryRow>, StoreError>> + Send;
 
-    /// Removes events of an app whose commit is older than `before`, and rows and directories last
-    /// written before it. Returns how many events went.
+    /// Gives a session its place in the list of its app; it leaves the one that it had. Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] or [`StoreError::Fatal`].
+    fn put_listing(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        at: Timestamp,
+        listing: Bytes,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// A session's place in the list of its app.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    fn listing(
+        &self,
+        app: &AppId,
+        session: SessionId,
+    ) -> impl Future<Output = Result<Option<Listing>, StoreError>> + Send;
+
+    /// The first `limit` sessions of an app's list, the newest first; those that follow `before`, which need
+    /// not be in it, if that is given. At one and the same time the greater session comes first. A session
+    /// that is given another place meanwhile may be missed. One whose listing is damaged is left out.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    fn listings(
+        &self,
+        app: &AppId,
+        before: Option<(Timestamp, SessionId)>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Listing>, StoreError>> + Send;
+
+    /// Removes events of an app whose commit is older than `before`, and rows, directories and listings whose
+    /// time is before it. Returns how many events went.
     ///
     /// # Errors
     /// Any [`StoreError`].

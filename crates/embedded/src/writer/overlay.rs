@@ -35,6 +35,8 @@ impl Tables {
             Table::Events => &self.events,
             Table::Sessions => &self.sessions,
             Table::Directories => &self.directories,
+            Table::Listings => &self.listings,
+            Table::Places => &self.places,
         }
     }
 }

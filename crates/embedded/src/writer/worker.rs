@@ -7,11 +7,11 @@ use std::{
 
 use fjall::{OwnedWriteBatch, PersistMode};
 use stentor_cluster::{Append, Appended, Head};
-use stentor_types::Sequence;
+use stentor_types::{AppId, Sequence, SessionId, Timestamp};
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-use super::{Change, Job, Work, WriteFailed, overlay::Overlay};
+use super::{Change, Job, Table, Work, WriteFailed, overlay::Overlay};
 use crate::{
     keys,
     open::Damaged,
@@ -157,6 +157,9 @@ impl Worker {
                     overlay.set(*table, key.clone(), None);
                 }
             }
+            Change::List { app, session, at, listing } => {
+                self.list(batch, overlay, (app, *session, *at), listing);
+            }
             Change::Trim { records } => self.remove(batch, records),
             Change::TrimWhole { entity, records, before, last } => {
                 self.remove(batch, records);
@@ -172,6 +175,32 @@ impl Worker {
                 }
             }
         }
+    }
+
+    fn list(
+        &self,
+        batch: &mut OwnedWriteBatch,
+        overlay: &mut Overlay,
+        (app, session, at): (&AppId, SessionId, Timestamp),
+        listing: &[u8],
+    ) {
+        let key = keys::session(app, session);
+        let kept = overlay.at(&self.tables, Table::Listings, &key);
+        if kept >= Some(at.0) {
+            return;
+        }
+        if let Some(kept) = kept {
+            let place = keys::place(app, Timestamp(kept), session);
+            batch.remove(&self.tables.places, place.clone());
+            overlay.set(Table::Places, place, None);
+        }
+        let place = keys::place(app, at, session);
+        let value = values::seal(&place, &values::timed(at, &[], listing));
+        batch.insert(&self.tables.places, place.clone(), value);
+        overlay.set(Table::Places, place, Some(at.0));
+        let value = values::seal(&key, &values::timed(at, &[], &[]));
+        batch.insert(&self.tables.listings, key.clone(), value);
+        overlay.set(Table::Listings, key, Some(at.0));
     }
 
     fn remove(&self, batch: &mut OwnedWriteBatch, records: &[Vec<u8>]) {
