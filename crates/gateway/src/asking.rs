@@ -62,6 +62,8 @@ pub(crate) enum Answer {
     Inputs(Vec<pb::InputReply>),
     /// Events.
     Events(pb::FetchReply),
+    /// Sessions.
+    List(pb::ListReply),
     /// The request made no sense to the owner.
     Malformed,
 }
@@ -161,6 +163,8 @@ fn read(kind: reply::Kind) -> Result<Answer, Option<Duration>> {
         reply::Kind::Fetch(pb::FetchReply { try_again: true, .. }) => Err(None),
         reply::Kind::Fetch(events) => Ok(Answer::Events(events)),
         reply::Kind::Malformed(_) => Ok(Answer::Malformed),
+        reply::Kind::List(pb::ListReply { try_again: true, .. }) => Err(None),
+        reply::Kind::List(list) => Ok(Answer::List(list)),
         reply::Kind::Outcome(_) | reply::Kind::Signalled(_) => Err(None),
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use prost::Message;
 use stentor_protocol::{
     LegacyView,
     v2::{Viewer, event_frame},
 };
-use stentor_types::{Epoch, Event, EventKind, EventNumber, Role, SessionId, UserKey};
+use stentor_types::{Epoch, Event, EventKind, EventNumber, PlacementKey, Role, SessionId, UserKey};
 use stentor_wire::{DecodeError, decode_event, pb, session_id};
 
 /// Events of one session that were fanned out together.
@@ -26,6 +27,16 @@ pub(crate) struct Batch {
     second: Mutex<Vec<(EventNumber, Viewer, Bytes)>>,
     /// Somebody types, or no longer does.
     pub(crate) typing: Option<pb::Typing>,
+    /// What lists show has changed. Comes alone.
+    pub(crate) changes: Option<Changes>,
+}
+
+/// Changes in lists of sessions.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    pub(crate) listed: Vec<pb::Listed>,
+    /// Earlier ones were lost.
+    pub(crate) missed: bool,
 }
 
 /// All that the frames of an event depend on, within one app.
@@ -76,7 +87,24 @@ impl Batch {
             encoded: Mutex::default(),
             second: Mutex::default(),
             typing: None,
+            changes: None,
         })
+    }
+
+    /// Changes in lists.
+    pub(crate) fn of_changes(fanout: pb::Fanout) -> Self {
+        let texts = fanout.listed.iter().map(Message::encoded_len).sum::<usize>();
+        Self {
+            session: SessionId::new(PlacementKey(0), 0),
+            epoch: Epoch(0),
+            head: EventNumber::NONE,
+            events: Vec::new(),
+            bytes: texts.saturating_add(OVERHEAD_BYTES),
+            encoded: Mutex::default(),
+            second: Mutex::default(),
+            typing: None,
+            changes: Some(Changes { listed: fanout.listed, missed: fanout.listed_missed }),
+        }
     }
 
     /// The frames of one of the events. Sockets that see the same share the same bytes.
@@ -123,7 +151,7 @@ fn subject(event: &Event) -> Option<UserKey> {
 #[cfg(test)]
 mod tests {
     use stentor_protocol::{Device, OutSender};
-    use stentor_types::{Audience, ClockSegment, PlacementKey, Stamp};
+    use stentor_types::{Audience, ClockSegment, Stamp};
     use stentor_wire::encode_event;
 
     use super::*;

@@ -27,6 +27,10 @@ fn hand_out<B: Ingress>(
     message: Bytes,
 ) -> Result<(), DecodeError> {
     let fanout = pb::Fanout::decode(message)?;
+    if !fanout.listed.is_empty() || fanout.listed_missed {
+        shared.watchers.tell(&shared.sockets, fanout);
+        return Ok(());
+    }
     let batch = Arc::new(Batch::decode(&fanout)?);
     for number in fanout.connections {
         match shared.sockets.get(number) {

@@ -26,6 +26,7 @@ use crate::{
     limits::Limiter,
     metrics::Metrics,
     shared::Shared,
+    watchers::Watchers,
 };
 
 /// Before accepting again when the system cannot give us another connection.
@@ -69,7 +70,8 @@ impl<B: Ingress> Gateway<B> {
         let metrics = Arc::new(Metrics::new(registry)?);
         let limiter = Arc::new(Limiter::new(config.limits));
         let sockets = Registry::new(config.limits.outbox_bytes);
-        let shared = Arc::new(Shared { config, bus, apps, sockets, limiter, metrics });
+        let watchers = Watchers::default();
+        let shared = Arc::new(Shared { config, bus, apps, sockets, watchers, limiter, metrics });
         let drain = CancellationToken::new();
         let acceptor = Acceptor { shared, tasks: TaskTracker::new(), drain: drain.clone() };
         Ok(Self { acceptor, fanout, drain })

@@ -7,7 +7,7 @@
 //! Reading order: [`config`], `gateway` (what runs), [`engine`] (sockets), `identify` (who comes),
 //! `legacy` (what they say and are shown), `http` (pages and handshakes), `limits`, [`metrics`].
 
-pub mod asking;
+mod asking;
 mod batch;
 mod config;
 pub mod engine;
@@ -21,6 +21,7 @@ pub mod metrics;
 mod shared;
 mod strays;
 mod v2;
+mod watchers;
 
 pub use self::{
     config::{Config, GatewayLimits, Site},

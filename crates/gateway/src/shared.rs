@@ -9,7 +9,10 @@ use stentor_apps::{App, AppSet};
 use stentor_types::{AppId, Timestamp};
 use tokio::sync::watch;
 
-use crate::{batch::Batch, config::Config, engine::Registry, limits::Limiter, metrics::Metrics};
+use crate::{
+    batch::Batch, config::Config, engine::Registry, limits::Limiter, metrics::Metrics,
+    watchers::Watchers,
+};
 
 /// What all connections of a gateway share.
 #[derive(Debug)]
@@ -18,6 +21,7 @@ pub(crate) struct Shared<B> {
     pub(crate) bus: Arc<B>,
     pub(crate) apps: watch::Receiver<Arc<AppSet>>,
     pub(crate) sockets: Registry<Arc<Batch>>,
+    pub(crate) watchers: Watchers,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) metrics: Arc<Metrics>,
 }

@@ -6,13 +6,14 @@
 //!
 //! Reading order: [`connection`] (from open to close), [`frames`] (what a
 //! client wants), [`seat`] (one session on one socket), [`jobs`] (what is
-//! asked of its owner), [`answers`] (what follows from the answers), [`shown`] (what the client has).
+//! asked of its owner), [`answers`] (what follows from the answers), [`shown`] (what the client has), [`lists`].
 
 mod answers;
 mod closing;
 mod connection;
 mod frames;
 mod jobs;
+mod lists;
 mod seat;
 mod shown;
 

@@ -32,7 +32,9 @@ pub use self::request::{
     HandBackLine, RequestError, RequestIdentity, RequestKind, VisitorRequest, readable_text,
     rebuild, relay_body, with_hand_back,
 };
-pub use self::response::{BotAnswer, NormalisedResponse, NotAResponse, Removed, Why, normalise};
+pub use self::response::{
+    BotAnswer, NormalisedResponse, NotAResponse, Removed, Why, normalise, response_text,
+};
 pub use self::router_message::{
     ClientEvent, ClientFrame, FrameError, RouterMessage, SenderInfo, app_id_from_path,
 };

@@ -11,6 +11,7 @@ mod html;
 mod removed;
 mod speech;
 mod system;
+mod text;
 
 use bytes::Bytes;
 
@@ -18,6 +19,7 @@ use crate::json::{Node, Object, ShapeError, check_shape_within, parse};
 
 use self::removed::Repairs;
 pub use self::removed::{Removed, Why};
+pub use self::text::response_text;
 
 /// Largest answer that is looked at, in bytes. Repair only shrinks in practice, so four times the result is generous.
 pub const BOT_BODY_BYTES_MAX: usize = 1024 * 1024;

@@ -8,13 +8,13 @@ mod server;
 
 pub use self::{
     client::{
-        Close, DraftDeed, DraftFrame, End, Hello, MalformedFrame, Open, Release, Resume, Send,
-        Take, Typing, V2Frame,
+        Close, DraftDeed, DraftFrame, End, Filter, Hello, List, MalformedFrame, Open, Release,
+        Resume, Send, Take, Typing, V2Frame, Watch,
     },
     event::{Viewer, event_frame},
     server::{
-        Ack, Beat, Closed, Code, Done, Drain, Limits, Nack, Opened, Person, Refused, Resync,
-        RoleName, TypingNow, View, Welcome, encode,
+        Ack, Beat, Closed, Code, Done, Drain, Item, ItemState, Limits, ListChanged, Listed, Nack,
+        Opened, Person, Refused, Resync, RoleName, Speaker, TypingNow, View, Welcome, encode,
     },
 };
 

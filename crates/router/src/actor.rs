@@ -7,6 +7,7 @@ mod write;
 
 use std::time::Duration;
 
+use prost::Message;
 use stentor_cluster::{Effects, Fanout, Log};
 use stentor_postoffice::{Effect, Session};
 use stentor_store::Store;
@@ -20,6 +21,7 @@ use tracing::{error, warn};
 use crate::{
     actors::{Actors, Key},
     history::{self, Recent},
+    listed::LastMessage,
     load::{self, Loaded},
     request::{self, Attaching},
     settle,
@@ -75,6 +77,10 @@ pub(crate) struct Actor<'a, L, S, B> {
     pub(crate) since_snapshot: u32,
     /// An attempt that no connector has taken yet.
     pub(crate) unsent: Option<Effect>,
+    /// The last message that everybody could see.
+    pub(crate) last: Option<LastMessage>,
+    /// What lists show.
+    pub(crate) listed: Option<pb::Listed>,
 }
 
 /// Runs a session until it has been idle for long enough.
@@ -199,12 +205,15 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects> Actor<'a, L, S, B> {
             // The first commit after a load carries a snapshot, so that the next load is short.
             since_snapshot: if loaded.head.is_some() { u32::MAX } else { 0 },
             unsent: None,
+            last: None,
+            listed: None,
         }
     }
 
     /// After a load: connections of gateways that are gone are gone; an attempt that was out when the
     /// last owner went is made again, under the same id.
     async fn take_up(&mut self) {
+        self.recall().await;
         let alive = self.actors.shared().bus.gateways();
         let mut lost: Vec<_> = self
             .session
@@ -227,6 +236,25 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects> Actor<'a, L, S, B> {
         settle::offer(self);
         let deadline = self.session.next_deadline();
         self.actors.shared().timers.set(self.key.clone(), deadline).await;
+    }
+
+    /// What lists show of it, from its latest events and what the store has. What was not written before the
+    /// last owner went is written now.
+    async fn recall(&mut self) {
+        let shared = self.actors.shared();
+        let kept = match shared.store.listing(&self.key.app, self.key.session).await {
+            Ok(kept) => kept,
+            Err(cause) => {
+                let chain = crate::metrics::chain(&cause);
+                warn!(app = %self.key.app, session = %self.key.session, cause = chain, "its place in lists could not be read");
+                None
+            }
+        };
+        let known = kept.as_ref().and_then(|kept| LastMessage::of_listing(&kept.listing));
+        let last = self.recent.latest(LastMessage::of_event);
+        self.last = Some(known.unwrap_or_default().later(last));
+        self.listed = kept.and_then(|kept| pb::Listed::decode(kept.listing).ok());
+        settle::list(self);
     }
 
     /// Decides about a batch of commands, writes, and answers.

@@ -22,7 +22,7 @@ use crate::{
     actor::{Command, Trouble},
     actors::{Actors, Key},
     directories::Directories,
-    request,
+    lists, request,
 };
 
 /// Requests being worked on. Overflow: the next one stays in the bus's queue, which is bounded too.
@@ -122,6 +122,10 @@ impl<L: Log, S: Store, B: Fanout + Effects> Dispatcher<L, S, B> {
                     return Ok(None);
                 }
                 Ok(answered.await.ok().map(reply::Kind::Fetch))
+            }
+            RequestOf::List(request) => {
+                let reply = lists::list(self.actors.shared(), &app, &request).await?;
+                Ok(Some(reply::Kind::List(reply)))
             }
             RequestOf::Signal(request) => {
                 let key = Key { app, session: session_id(&request.session)? };

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use stentor_cluster::{Log, LogError};
 use stentor_store::{Store, StoreError};
-use stentor_types::EventNumber;
-use stentor_wire::{DecodeError, decode_commit};
+use stentor_types::{Event, EventNumber};
+use stentor_wire::{DecodeError, decode_commit, decode_event};
 
 use crate::{Shared, actors::Key};
 
@@ -47,6 +47,12 @@ impl Recent {
             let Some((_, oldest)) = self.events.pop_front() else { return };
             self.bytes -= oldest.len();
         }
+    }
+
+    /// The latest of them that `look` finds something in.
+    pub(crate) fn latest<T>(&self, look: impl Fn(&Event) -> Option<T>) -> Option<T> {
+        let events = self.events.iter().rev();
+        events.filter_map(|(_, bytes)| look(&decode_event(bytes).ok()?)).next()
     }
 
     /// Events `from..=to` out of memory, or nothing if some of them are not there.

@@ -13,6 +13,8 @@ mod committer;
 mod directories;
 mod dispatch;
 mod history;
+mod listed;
+mod lists;
 mod load;
 mod metrics;
 mod random;
@@ -77,6 +79,7 @@ pub(crate) struct Shared<L, S, B> {
     pub(crate) committer: Committer,
     pub(crate) timers: Timers,
     pub(crate) clock: Clock,
+    pub(crate) lists: lists::Lists,
     pub(crate) random: Random,
     pub(crate) metrics: Metrics,
     pub(crate) fail_point: Option<FailPoint>,
@@ -136,6 +139,7 @@ impl<L: Log, S: Store, B: Fanout + Effects> Router<L, S, B> {
             timers,
             clock: config.clock,
             writer: random.number(),
+            lists: lists::Lists::default(),
             random,
             metrics,
             fail_point: config.fail_point,
@@ -162,6 +166,7 @@ impl<L: Log, S: Store, B: Fanout + Effects> Router<L, S, B> {
         let committing = tokio::spawn(self.committer.run(Arc::clone(&shared.log), failed.clone()));
         let timing = tokio::spawn(self.timers_due.run(self.actors.clone(), stop.clone()));
         let keeping = tokio::spawn(retention::run(self.actors.clone(), stop.clone()));
+        let listing = tokio::spawn(lists::run(Arc::clone(&shared), stop.clone()));
         let starting = tokio::spawn(startup::take_up(self.actors.clone(), ready, stop.clone()));
         let directories = Arc::new(Directories::new(Arc::clone(&shared)));
         let dispatcher = Dispatcher::new(self.actors.clone(), directories);
@@ -172,6 +177,11 @@ impl<L: Log, S: Store, B: Fanout + Effects> Router<L, S, B> {
         keeping.abort();
         starting.abort();
         committing.abort();
+        // What has changed until now is written before the end.
+        let _ = listing.await;
+        if !failed.is_cancelled() {
+            lists::flush(&shared).await;
+        }
         if failed.is_cancelled() { Err(LogFailed) } else { Ok(()) }
     }
 }

@@ -10,7 +10,10 @@ use stentor_store::Store;
 use stentor_types::{ConnectionId, Control, GatewayId, Role, UserKey};
 use stentor_wire::{CommitRecord, connection_to_pb, pb, role_to_pb, session_to_bytes};
 
-use crate::actor::Actor;
+use crate::{
+    actor::Actor,
+    listed::{self, LastMessage},
+};
 
 /// Tells everybody. The actor's session is the one after the commit.
 pub(crate) async fn settle<L: Log, S: Store, B: Fanout + Effects>(
@@ -23,11 +26,27 @@ pub(crate) async fn settle<L: Log, S: Store, B: Fanout + Effects>(
     let shared = actor.actors.shared();
     shared.metrics.events_committed(record.commit.events.len());
     fan_out(actor, &record.events);
+    for event in &record.commit.events {
+        let said = LastMessage::of_event(event);
+        actor.last = Some(actor.last.take().unwrap_or_default().later(said));
+    }
+    list(actor);
     if let Some(effect) = record.commit.effects.last() {
         actor.unsent = Some(effect.clone());
         offer(actor);
     }
     shared.timers.set(actor.key.clone(), record.commit.next_deadline).await;
+}
+
+/// Gives the session its place in lists, if what they show of it has changed.
+pub(crate) fn list<L: Log, S: Store, B: Fanout + Effects>(actor: &mut Actor<'_, L, S, B>) {
+    let Some(last) = actor.last.as_ref().filter(|last| last.is_something()) else { return };
+    let state = actor.session.state();
+    let listed = listed::listed(actor.key.session, state, last);
+    if actor.listed.as_ref() != Some(&listed) {
+        actor.actors.shared().lists.change(actor.key.clone(), state.last_at, listed.clone());
+        actor.listed = Some(listed);
+    }
 }
 
 /// Sends one message to each gateway that holds a connection of the session.
@@ -42,7 +61,7 @@ fn fan_out<L: Log, S: Store, B: Fanout + Effects>(actor: &Actor<'_, L, S, B>, ev
             events: events.to_vec(),
             connections: connections.clone(),
             head: state.n.0,
-            typing: None,
+            ..Default::default()
         };
         let outcome = Fanout::publish(&*shared.bus, gateway, message.encode_to_vec().into());
         if outcome == PublishOutcome::Full {
@@ -90,6 +109,7 @@ pub(crate) fn signal<L: Log, S: Store, B: Fanout + Effects>(
             connections,
             head: state.n.0,
             typing: Some(typing.clone()),
+            ..Default::default()
         };
         let message = message.encode_to_vec().into();
         let _ = Fanout::publish(&*actor.actors.shared().bus, gateway, message);

@@ -27,7 +27,7 @@ impl<B: Ingress> Member<B> {
         let results = match answer {
             Answer::Inputs(results) => results,
             // Asking again would be answered the same.
-            Answer::Malformed | Answer::Events(_) => {
+            Answer::Malformed | Answer::Events(_) | Answer::List(_) => {
                 self.queue.pop();
                 self.refuse(Refusal::Message, frames);
                 return Ok(());

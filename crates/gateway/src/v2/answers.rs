@@ -22,7 +22,7 @@ impl<B: Ingress> Seat<B> {
         let results = match answer {
             Answer::Inputs(results) => results,
             // Asking again would be answered the same.
-            Answer::Malformed | Answer::Events(_) => Vec::new(),
+            Answer::Malformed | Answer::Events(_) | Answer::List(_) => Vec::new(),
         };
         let mut kinds = results.into_iter().filter_map(|result| result.kind);
         for _ in 0..std::mem::take(&mut self.flying) {

@@ -10,7 +10,8 @@ use std::{
 use bytes::Bytes;
 use stentor_cluster::Ingress;
 use stentor_protocol::v2::{
-    Beat, Code, Drain, Hello, Limits, OPEN_MAX, RoleName, TypingNow, V2Frame, Welcome, encode,
+    Beat, Code, Drain, Hello, Limits, ListChanged, OPEN_MAX, RoleName, TypingNow, V2Frame, Welcome,
+    encode,
 };
 use stentor_types::{AppId, SessionId};
 use stentor_wire::pb;
@@ -21,6 +22,7 @@ use tracing::debug;
 use super::{
     closing,
     jobs::Job,
+    lists::Listing,
     seat::{Place, Seat, refusal},
 };
 use crate::{
@@ -57,6 +59,9 @@ pub(crate) struct Connection<B: Ingress> {
     timer: Option<Pin<Box<Sleep>>>,
     nonsense: u8,
     leaving: bool,
+    pub(super) listings: Vec<Listing<B>>,
+    pub(super) watching: bool,
+    lists_missed: bool,
 }
 
 // === impl Connection ===
@@ -74,6 +79,9 @@ impl<B: Ingress> Connection<B> {
             timer: Some(Box::pin(tokio::time::sleep(HELLO_WAIT))),
             nonsense: 0,
             leaving: false,
+            listings: Vec::new(),
+            watching: false,
+            lists_missed: false,
         }
     }
 
@@ -257,6 +265,7 @@ impl<B: Ingress> Handler for Connection<B> {
         self.seats.retain(|seat| !seat.over);
         self.merge_seats();
         self.principal = Some(principal);
+        self.poll_lists(context, frames);
         Poll::Pending
     }
 
@@ -266,6 +275,11 @@ impl<B: Ingress> Handler for Connection<B> {
 
     fn deliver(&mut self, batch: Arc<Batch>, frames: &mut Frames) -> Result<(), Closing> {
         let Some(principal) = self.principal.take() else { return Ok(()) };
+        if let Some(changes) = &batch.changes {
+            self.principal = Some(principal);
+            self.show_changes(changes, frames);
+            return Ok(());
+        }
         if let Some(typing) = &batch.typing {
             self.show_typing(&batch, typing, frames);
         } else if let Some(seat) =
@@ -287,8 +301,11 @@ impl<B: Ingress> Handler for Connection<B> {
         for seat in &mut self.seats {
             seat.write(&place, frames);
             if !frames.is_empty() {
-                break;
+                return Ok(());
             }
+        }
+        if std::mem::take(&mut self.lists_missed) {
+            frames.push(encode(&ListChanged { items: Vec::new(), missed: true }));
         }
         Ok(())
     }
@@ -298,6 +315,7 @@ impl<B: Ingress> Handler for Connection<B> {
         for shown in self.seats.iter_mut().filter_map(|seat| seat.shown.as_mut()) {
             shown.unsure();
         }
+        self.lists_missed = self.watching;
         Ok(())
     }
 
@@ -318,6 +336,7 @@ impl<B: Ingress> Handler for Connection<B> {
         if !self.leaving {
             self.leaving = true;
             self.timer = None;
+            self.listings.clear();
             for seat in &mut self.seats {
                 seat.jobs.push_back(Job::Leave { aloud: false });
             }
@@ -351,6 +370,9 @@ impl<B: Ingress> Drop for Connection<B> {
     fn drop(&mut self) {
         if let Some(principal) = &self.principal {
             self.shared.limiter.leave(principal.visitor.user);
+            if self.watching {
+                self.shared.watchers.remove(&principal.app, self.number);
+            }
         }
     }
 }

@@ -59,6 +59,8 @@ impl<B: Ingress> Connection<B> {
                 self.deed(reference, sid, Deed::Draft(turn, action), frames);
             }
             V2Frame::End(end) => self.deed(end.reference, end.sid, Deed::End, frames),
+            V2Frame::List(list) => self.list(&list, frames),
+            V2Frame::Watch(watch) => self.watch(&watch, frames),
         }
     }
 

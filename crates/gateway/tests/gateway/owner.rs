@@ -176,6 +176,7 @@ impl State {
                 reply::Kind::Fetch(pb::FetchReply { epoch: 1, events, ..Default::default() })
             }
             request::Kind::Signal(_) => reply::Kind::Signalled(true),
+            request::Kind::List(_) => reply::Kind::List(pb::ListReply::default()),
             request::Kind::Outcome(_) => panic!("a gateway knows no outcomes"),
         }
     }
@@ -268,7 +269,7 @@ impl Rig {
             events: events.to_vec(),
             connections: to.to_vec(),
             head,
-            typing: None,
+            ..Default::default()
         };
         self.fanout.send(message.encode_to_vec().into()).await.unwrap();
     }

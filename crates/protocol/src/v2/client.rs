@@ -17,6 +17,8 @@ pub enum V2Frame {
     Release(Release),
     Draft(DraftFrame),
     End(End),
+    List(List),
+    Watch(Watch),
 }
 
 /// A frame that cannot be read.
@@ -141,6 +143,44 @@ pub struct End {
     pub sid: String,
 }
 
+/// Asks for sessions of the app, the latest change first.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct List {
+    #[serde(rename = "ref")]
+    pub reference: u64,
+    #[serde(default)]
+    pub filter: Filter,
+    /// Words that the last text, the visitor's name or their alias contain.
+    #[serde(default)]
+    pub search: String,
+    /// What `next` of the answer before said.
+    pub after: Option<String>,
+    pub limit: Option<u32>,
+}
+
+/// Which sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Filter {
+    #[default]
+    All,
+    Waiting,
+    Mine,
+    Open,
+    Ended,
+}
+
+/// Asks to be told of changes in the lists, or no longer.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Watch {
+    #[serde(rename = "ref")]
+    pub reference: u64,
+    pub on: bool,
+}
+
 #[derive(Deserialize)]
 struct Kind<'a> {
     #[serde(borrow)]
@@ -175,6 +215,8 @@ impl V2Frame {
             Some("release") => read(bytes, reference).map(Self::Release),
             Some("draft") => read(bytes, reference).map(Self::Draft),
             Some("end") => read(bytes, reference).map(Self::End),
+            Some("list") => read(bytes, reference).map(Self::List),
+            Some("watch") => read(bytes, reference).map(Self::Watch),
             Some(_) => Err(MalformedFrame { text: "t: not a kind of frame".into(), reference }),
             None => Err(MalformedFrame { text: "t: missing".into(), reference }),
         }
@@ -215,6 +257,12 @@ fn expected(message: &str) -> String {
 impl std::fmt::Debug for Hello {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Hello").field("app", &self.app).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for List {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("List").field("filter", &self.filter).finish_non_exhaustive()
     }
 }
 

@@ -30,6 +30,8 @@ fn schema() -> Value {
         "release": frame::<Release>(&mut reading, "release"),
         "draft": frame::<DraftFrame>(&mut reading, "draft"),
         "end": frame::<End>(&mut reading, "end"),
+        "list": frame::<List>(&mut reading, "list"),
+        "watch": frame::<Watch>(&mut reading, "watch"),
     });
     let server = json!({
         "welcome": frame::<Welcome>(&mut writing, "welcome"),
@@ -42,6 +44,8 @@ fn schema() -> Value {
         "refused": frame::<Refused>(&mut writing, "refused"),
         "typing": frame::<TypingNow>(&mut writing, "typing"),
         "resync": frame::<Resync>(&mut writing, "resync"),
+        "listed": frame::<Listed>(&mut writing, "listed"),
+        "listChanged": frame::<ListChanged>(&mut writing, "listChanged"),
         "drain": frame::<Drain>(&mut writing, "drain"),
         "beat": frame::<Beat>(&mut writing, "beat"),
     });

@@ -108,6 +108,22 @@ frames! {
         epoch: u64,
         n: u64,
     }
+    /// Sessions of the app.
+    Listed as "listed" {
+        #[serde(rename = "ref")]
+        reference: u64,
+        items: Vec<Item>,
+        /// Where to go on; absent: that was all.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
+    }
+    /// What lists show of sessions has changed.
+    ListChanged as "listChanged" {
+        items: Vec<Item>,
+        /// Earlier changes were lost: the lists have to be read again.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        missed: bool,
+    }
     /// The server goes away.
     Drain as "drain" {
         reconnect_in_ms: u64,
@@ -152,13 +168,66 @@ pub struct View {
 }
 
 /// Somebody in a session.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Person {
     pub alias: String,
     pub role: RoleName,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+}
+
+/// A session in a list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Item {
+    pub sid: String,
+    /// Alias of the visitor.
+    pub visitor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    pub state: ItemState,
+    /// Since when a person is wanted, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// When the last message was, in milliseconds since 1970.
+    pub at: i64,
+    /// Its number.
+    pub n: u64,
+    pub last_from: Speaker,
+    /// Its first 200 characters.
+    pub text: String,
+    /// Those who answer.
+    pub people: Vec<Person>,
+    /// You are one of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mine: bool,
+    /// The visitor is connected.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub present: bool,
+}
+
+/// Who answers in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum ItemState {
+    Bot,
+    /// The bot, and a person is wanted.
+    Waiting,
+    People,
+    Ended,
+}
+
+/// Who said something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Speaker {
+    Visitor,
+    Agent,
+    Bot,
 }
 
 /// Why something is not possible.

@@ -1,0 +1,257 @@
+//! The lists of sessions: what actors say about theirs is gathered, kept in the store and told to gateways.
+//!
+//! Whatever is lost between a commit and the store is made good when the session is taken up again: startup
+//! wakes every session that was written to shortly before the end.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use prost::Message;
+use stentor_cluster::{Effects, Fanout, Log, PublishOutcome};
+use stentor_store::{Store, StoreError};
+use stentor_types::{AppId, GatewayId, SessionId, Timestamp};
+use stentor_wire::{DecodeError, pb, session_id, session_to_bytes};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{Shared, actors::Key};
+
+/// How often changes are written and told. Startup looks back much further than that.
+const FLUSH_EVERY: Duration = Duration::from_millis(500);
+/// Sessions in one message to a gateway.
+const TOGETHER_MAX: usize = 64;
+/// Sessions read at a time.
+const PAGE: usize = 200;
+/// Sessions looked at for one answer. What is not found by then is looked for with the next request.
+const SCAN_MAX: usize = 2_000;
+/// Sessions in one answer.
+const ITEMS_MAX: usize = 100;
+/// Characters of a search that count.
+const SEARCH_CHARS_MAX: usize = 100;
+
+/// Changes that are on their way. At most one per session in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Lists {
+    changed: Mutex<HashMap<Key, (Timestamp, pb::Listed)>>,
+    /// Gateways whose queues were full.
+    missed: Mutex<HashSet<GatewayId>>,
+    /// One flush at a time: a place must not be overtaken by an older one.
+    flushing: tokio::sync::Mutex<()>,
+}
+
+// === impl Lists ===
+
+impl Lists {
+    /// What lists show of a session has changed, at that time.
+    pub(crate) fn change(&self, key: Key, at: Timestamp, listed: pb::Listed) {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (at, listed));
+    }
+
+    /// Puts back what could not be written, unless something newer has come.
+    fn put_back(&self, key: Key, at: Timestamp, listed: pb::Listed) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.entry(key).or_insert((at, listed));
+    }
+}
+
+/// Writes and tells until told to stop.
+pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects>(
+    shared: std::sync::Arc<Shared<L, S, B>>,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(FLUSH_EVERY) => flush(&shared).await,
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Writes and tells what has changed.
+pub(crate) async fn flush<L: Log, S: Store, B: Fanout + Effects>(shared: &Shared<L, S, B>) {
+    let lists = &shared.lists;
+    let _one_at_a_time = lists.flushing.lock().await;
+    let changed =
+        std::mem::take(&mut *lists.changed.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut told: HashMap<AppId, Vec<pb::Listed>> = HashMap::new();
+    let mut failed = None;
+    for (key, (at, listed)) in changed {
+        told.entry(key.app.clone()).or_default().push(listed.clone());
+        if tasks.len() >= TOGETHER_MAX {
+            settle(lists, tasks.join_next().await, &mut failed);
+        }
+        let store = std::sync::Arc::clone(&shared.store);
+        tasks.spawn(async move {
+            let bytes = listed.encode_to_vec().into();
+            let written = store.put_listing(&key.app, key.session, at, bytes).await;
+            written.err().map(|cause| (key, at, listed, cause))
+        });
+    }
+    while let Some(written) = tasks.join_next().await {
+        settle(lists, Some(written), &mut failed);
+    }
+    if let Some(cause) = failed {
+        warn!(cause = crate::metrics::chain(&cause), "places in lists could not be written yet");
+    }
+    for (app, listed) in told {
+        for listed in listed.chunks(TOGETHER_MAX) {
+            tell(shared, &app, listed);
+        }
+    }
+}
+
+type Unwritten = Option<(Key, Timestamp, pb::Listed, StoreError)>;
+
+fn settle(
+    lists: &Lists,
+    written: Option<Result<Unwritten, tokio::task::JoinError>>,
+    failed: &mut Option<StoreError>,
+) {
+    if let Some(Ok(Some((key, at, listed, cause)))) = written {
+        lists.put_back(key, at, listed);
+        *failed = Some(cause);
+    }
+}
+
+/// Tells every gateway; one that has no room is told later that it missed something.
+fn tell<L, S, B: Fanout>(shared: &Shared<L, S, B>, app: &AppId, listed: &[pb::Listed]) {
+    let mut missed = shared.lists.missed.lock().unwrap_or_else(PoisonError::into_inner);
+    for gateway in shared.bus.gateways() {
+        let message = pb::Fanout {
+            app: app.as_str().to_owned(),
+            listed: listed.to_vec(),
+            listed_missed: missed.contains(&gateway),
+            ..Default::default()
+        };
+        match shared.bus.publish(gateway, message.encode_to_vec().into()) {
+            PublishOutcome::Full => missed.insert(gateway),
+            PublishOutcome::Sent | PublishOutcome::Nobody => missed.remove(&gateway),
+        };
+    }
+}
+
+/// Answers a request for a list.
+pub(crate) async fn list<L: Log, S: Store, B: Fanout + Effects>(
+    shared: &Shared<L, S, B>,
+    app: &AppId,
+    request: &pb::ListRequest,
+) -> Result<pb::ListReply, DecodeError> {
+    flush(shared).await;
+    let mut after = read_cursor(&request.after)?;
+    let limit = usize::try_from(request.limit).unwrap_or(ITEMS_MAX);
+    let limit = if limit == 0 { ITEMS_MAX } else { limit.min(ITEMS_MAX) };
+    let wanted = Wanted::new(request);
+    let mut items = Vec::new();
+    let mut seen = 0;
+    loop {
+        let page = match shared.store.listings(app, after, PAGE).await {
+            Ok(page) => page,
+            Err(cause) => {
+                warn!(%app, cause = crate::metrics::chain(&cause), "a list could not be read");
+                return Ok(pb::ListReply { try_again: true, ..Default::default() });
+            }
+        };
+        let last_page = page.len() < PAGE;
+        for listing in page {
+            after = Some((listing.at, listing.session));
+            seen += 1;
+            let listed = pb::Listed::decode(listing.listing);
+            items.extend(listed.ok().filter(|listed| wanted.fits(listed)));
+            if items.len() >= limit {
+                let next = write_cursor(after);
+                return Ok(pb::ListReply { items, next, try_again: false });
+            }
+        }
+        if last_page {
+            return Ok(pb::ListReply { items, ..Default::default() });
+        }
+        if seen >= SCAN_MAX {
+            return Ok(pb::ListReply { items, next: write_cursor(after), try_again: false });
+        }
+    }
+}
+
+/// What a list is to show.
+struct Wanted<'a> {
+    filter: pb::ListFilter,
+    user: &'a Bytes,
+    words: Vec<String>,
+}
+
+// === impl Wanted ===
+
+impl<'a> Wanted<'a> {
+    fn new(request: &'a pb::ListRequest) -> Self {
+        let search: String = request.search.chars().take(SEARCH_CHARS_MAX).collect();
+        let words = search.to_lowercase().split_whitespace().map(str::to_owned).collect();
+        Self { filter: request.filter(), user: &request.user, words }
+    }
+
+    fn fits(&self, listed: &pb::Listed) -> bool {
+        let state = listed.state();
+        let fits = match self.filter {
+            pb::ListFilter::All => true,
+            pb::ListFilter::Waiting => state == pb::ListedState::Waiting,
+            pb::ListFilter::Mine => listed.users.contains(self.user),
+            pb::ListFilter::Open => state != pb::ListedState::Ended,
+            pb::ListFilter::Ended => state == pb::ListedState::Ended,
+        };
+        fits && self.words.iter().all(|word| {
+            let name = listed.display_name.as_deref().unwrap_or_default();
+            [name, &listed.visitor, &listed.last_text]
+                .iter()
+                .any(|text| text.to_lowercase().contains(word.as_str()))
+        })
+    }
+}
+
+fn write_cursor(place: Option<(Timestamp, SessionId)>) -> Bytes {
+    let Some((at, session)) = place else { return Bytes::new() };
+    [&at.0.to_be_bytes()[..], &session_to_bytes(session)].concat().into()
+}
+
+fn read_cursor(bytes: &[u8]) -> Result<Option<(Timestamp, SessionId)>, DecodeError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let (at, session) = bytes.split_first_chunk::<8>().ok_or(DecodeError::Field("after"))?;
+    let session = session_id(session).map_err(|_| DecodeError::Field("after"))?;
+    Ok(Some((Timestamp(u64::from_be_bytes(*at)), session)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_wants_every_word_somewhere() {
+        let listed = pb::Listed {
+            visitor: "v-12ab".into(),
+            display_name: Some("Eve Ünal".into()),
+            last_text: "Where is my PARCEL?".into(),
+            ..Default::default()
+        };
+        let fits = |search: &str| {
+            let request = pb::ListRequest { search: search.into(), ..Default::default() };
+            Wanted::new(&request).fits(&listed)
+        };
+        for search in ["", "  ", "parcel", "eve parcel", "ünal", "12AB"] {
+            assert!(fits(search), "{search}");
+        }
+        assert!(!fits("parcel bob"));
+    }
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written_and_nothing_else_is() {
+        let place = (Timestamp(7), SessionId::new(stentor_types::PlacementKey(1), 2));
+        assert_eq!(read_cursor(&write_cursor(Some(place))).unwrap(), Some(place));
+        assert_eq!(read_cursor(&write_cursor(None)).unwrap(), None);
+        assert!(read_cursor(b"nonsense").is_err());
+        assert!(read_cursor(b"x").is_err());
+    }
+}
