@@ -9,9 +9,20 @@ pub const WIDGET_PAGE: &str = include_str!("../assets/widget.html");
 /// The demo page with a chat of our own.
 pub const CHAT_PAGE: &str = include_str!("../assets/chat.html");
 
+/// The agents' page.
+pub const AGENTS_PAGE: &str = "";
+
+/// The page of an agent about one session, with the published widget.
+pub const AGENTS_WIDGET_PAGE: &str = include_str!("../assets/agents-widget.html");
+
 /// What the pages load: path, content type, content.
 pub const FILES: &[(&str, &str, &str)] = &[
     ("/demo.css", "text/css; charset=utf-8", include_str!("../assets/demo.css")),
+    (
+        "/agents-widget.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../assets/agents-widget.js"),
+    ),
     ("/chat.js", "text/javascript; charset=utf-8", include_str!("../assets/chat.js")),
     (
         "/legacy-client.js",
@@ -26,7 +37,7 @@ mod tests {
 
     #[test]
     fn s15_pages_have_no_inline_scripts_and_every_file_they_load_is_there() {
-        for page in [WIDGET_PAGE, CHAT_PAGE] {
+        for page in [WIDGET_PAGE, CHAT_PAGE, AGENTS_WIDGET_PAGE] {
             for tag in page.split("<script").skip(1) {
                 assert!(tag.split('>').next().is_some_and(|tag| tag.contains("src=")), "{tag}");
             }

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+use stentor_tokens::Key;
 use stentor_types::{AppId, GatewayId};
 
 /// Settings of a gateway.
@@ -27,6 +28,9 @@ pub struct Config {
     pub site: Site,
     /// What one address may do, and all together.
     pub limits: GatewayLimits,
+    /// Signs the cookies of people who have logged in; nobody can log in without it. Gateways of one
+    /// cluster share it.
+    pub login_key: Option<Key>,
 }
 
 /// Pages and files of our own, known when the program is built.
@@ -36,6 +40,10 @@ pub struct Site {
     pub widget_page: &'static str,
     /// What `/` shows when it is not: a page that can chat by itself.
     pub chat_page: &'static str,
+    /// What `/agents/widget/` shows: the published widget for an agent.
+    pub agents_widget_page: &'static str,
+    /// What `/agents/` shows: the agents' page.
+    pub agents_page: &'static str,
     /// Further files: path, content type, content.
     pub files: &'static [(&'static str, &'static str, &'static str)],
 }
@@ -86,6 +94,7 @@ impl Config {
             drain: Duration::from_secs(20),
             site: Site::default(),
             limits: GatewayLimits::default(),
+            login_key: None,
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     engine::{Closing, Registry},
     fanout, http,
+    identify::Logins,
     limits::Limiter,
     metrics::Metrics,
     shared::Shared,
@@ -71,7 +72,9 @@ impl<B: Ingress> Gateway<B> {
         let limiter = Arc::new(Limiter::new(config.limits));
         let sockets = Registry::new(config.limits.outbox_bytes);
         let watchers = Watchers::default();
-        let shared = Arc::new(Shared { config, bus, apps, sockets, watchers, limiter, metrics });
+        let logins = Logins::new(config.login_key.clone());
+        let shared = Shared { config, bus, apps, sockets, watchers, logins, limiter, metrics };
+        let shared = Arc::new(shared);
         let drain = CancellationToken::new();
         let acceptor = Acceptor { shared, tasks: TaskTracker::new(), drain: drain.clone() };
         Ok(Self { acceptor, fanout, drain })

@@ -4,9 +4,12 @@
 //! (its settings), `answer` (how answers look).
 
 mod answer;
+mod body;
 mod files;
+mod frames;
 mod handshake;
 mod inject;
+mod login;
 
 use std::{
     convert::Infallible,
@@ -17,9 +20,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use stentor_cluster::Ingress;
@@ -30,7 +31,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
-use self::handshake::Welcome;
+use self::{body::AnswerBody, frames::Life, handshake::Welcome};
 use crate::{
     engine::{Socket, wanted_upgrade},
     legacy::Connection,
@@ -43,7 +44,7 @@ const HEADER_WAIT: Duration = Duration::from_secs(5);
 /// Longest head of a request, in bytes. A server URL with a token is below 4 KiB.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<AnswerBody>;
 
 /// Serves one connection until it ends or becomes a socket, which then runs as a task of its own.
 pub(crate) async fn serve<B: Ingress, S>(
@@ -57,10 +58,12 @@ pub(crate) async fn serve<B: Ingress, S>(
 {
     let accepted = Instant::now();
     let welcome: Arc<Mutex<Option<Welcome>>> = Arc::default();
+    let life = Life { tasks: tasks.clone(), drain: drain.clone() };
     let service = service_fn(|request| {
-        let (shared, welcome) = (Arc::clone(&shared), Arc::clone(&welcome));
-        let answer =
-            async move { Ok::<_, Infallible>(answer(&shared, peer, &welcome, request).await) };
+        let (shared, welcome, life) = (Arc::clone(&shared), Arc::clone(&welcome), life.clone());
+        let answer = async move {
+            Ok::<_, Infallible>(answer(&shared, peer, &welcome, request, &life).await)
+        };
         Box::pin(answer) as Pin<Box<dyn Future<Output = _> + Send>>
     });
     let mut connection = http1::Builder::new()
@@ -107,6 +110,7 @@ async fn answer<B: Ingress>(
     peer: IpAddr,
     welcome: &Mutex<Option<Welcome>>,
     request: Request<Incoming>,
+    life: &Life,
 ) -> Answer {
     if wanted_upgrade(&request) {
         return match handshake::shake(shared, peer, &request) {
@@ -120,25 +124,39 @@ async fn answer<B: Ingress>(
             }
         };
     }
-    let head = request.method() == Method::HEAD;
-    if !head && request.method() != Method::GET {
-        return answer::wrong_method();
+    match (request.method(), request.uri().path()) {
+        (&Method::POST, "/v2/stream") => frames::stream(shared, peer, request, life).await,
+        (&Method::POST, "/v2/frames") => frames::exchange(shared, peer, request, life).await,
+        (&Method::POST, "/api/v1/login") => login::login(shared, peer, request).await,
+        (&Method::POST, "/api/v1/logout") => {
+            login::logout(&request, peer, &shared.config.trusted_proxies)
+        }
+        (_, "/v2/stream" | "/v2/frames" | "/api/v1/login" | "/api/v1/logout") => {
+            answer::wrong_method("POST")
+        }
+        (&Method::GET, "/api/v1/me") => login::me(shared, &request),
+        (&Method::GET, _) => page(shared, peer, &request).await,
+        (&Method::HEAD, _) => answer::without_body(page(shared, peer, &request).await),
+        _ => answer::wrong_method("GET, HEAD"),
     }
-    let answer = match request.uri().path() {
+}
+
+/// Pages and files.
+async fn page<B>(shared: &Arc<Shared<B>>, peer: IpAddr, request: &Request<Incoming>) -> Answer {
+    let site = &shared.config.site;
+    match request.uri().path() {
         "/" => match files::has_widget(&shared.config).await {
-            true => answer::page(&request, shared.config.site.widget_page),
-            false => answer::page(&request, shared.config.site.chat_page),
+            true => answer::page(request, site.widget_page),
+            false => answer::page(request, site.chat_page),
         },
+        "/agents/widget/" => answer::page(request, site.agents_widget_page),
+        "/agents/" => answer::page(request, site.agents_page),
         path => match path.strip_prefix("/widget/") {
-            Some(name) => files::serve(shared, peer, &request, name).await,
-            None => {
-                let file = shared.config.site.files.iter().find(|(known, ..)| *known == path);
-                match file {
-                    Some((_, kind, content)) => answer::own_file(&request, kind, content),
-                    None => answer::text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
-                }
-            }
+            Some(name) => files::serve(shared, peer, request, name).await,
+            None => match site.files.iter().find(|(known, ..)| *known == path) {
+                Some((_, kind, content)) => answer::own_file(request, kind, content),
+                None => answer::text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
+            },
         },
-    };
-    if head { answer::without_body(answer) } else { answer }
+    }
 }

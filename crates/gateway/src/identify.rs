@@ -5,12 +5,14 @@
 
 mod address;
 mod claim;
+mod login;
 mod origin;
 mod principal;
 
 pub(crate) use self::{
     address::{is_encrypted, real_address},
     claim::{Claim, DeviceCookie, random},
+    login::{LoginError, Logins, login_cookie},
     origin::Origin,
     principal::{Device, Principal},
 };

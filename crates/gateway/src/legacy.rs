@@ -9,6 +9,7 @@
 
 mod answers;
 mod connection;
+mod identity;
 mod inbound;
 mod member;
 mod requests;
@@ -16,5 +17,5 @@ mod shown;
 
 pub(crate) use self::{
     connection::{Connection, Stranger},
-    member::Identity,
+    identity::Identity,
 };

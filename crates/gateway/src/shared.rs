@@ -10,8 +10,8 @@ use stentor_types::{AppId, Timestamp};
 use tokio::sync::watch;
 
 use crate::{
-    batch::Batch, config::Config, engine::Registry, limits::Limiter, metrics::Metrics,
-    watchers::Watchers,
+    batch::Batch, config::Config, engine::Registry, identify::Logins, limits::Limiter,
+    metrics::Metrics, watchers::Watchers,
 };
 
 /// What all connections of a gateway share.
@@ -22,6 +22,7 @@ pub(crate) struct Shared<B> {
     pub(crate) apps: watch::Receiver<Arc<AppSet>>,
     pub(crate) sockets: Registry<Arc<Batch>>,
     pub(crate) watchers: Watchers,
+    pub(crate) logins: Logins,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) metrics: Arc<Metrics>,
 }

@@ -13,8 +13,12 @@ mod closing;
 mod connection;
 mod frames;
 mod jobs;
+mod line;
 mod lists;
 mod seat;
 mod shown;
 
-pub(crate) use self::connection::Connection;
+pub(crate) use self::{
+    connection::Connection,
+    line::{Exchanged, Line},
+};

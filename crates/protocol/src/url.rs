@@ -12,6 +12,8 @@ pub const URL_BYTES_MAX: usize = 16 * 1024;
 pub const USER_ID_BYTES_MAX: usize = 256;
 /// Longest app id, in bytes, as anywhere else in the system.
 pub const APP_ID_BYTES_MAX: usize = 64;
+/// Longest session id, in bytes; ours are shorter.
+pub const SESSION_BYTES_MAX: usize = 128;
 /// Longest token, in bytes. A JWT with a dozen claims is about 1 KiB.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
@@ -38,6 +40,8 @@ pub struct ConnectUrl {
     /// True for the literal `true` only. A request, not a grant.
     pub is_admin: bool,
     pub reason: ConnectReason,
+    /// Of an agent's page: the session that it is about. Never empty.
+    pub session: Option<String>,
     /// Never empty.
     pub token: Option<String>,
 }
@@ -76,6 +80,7 @@ impl ConnectUrl {
                 Some("wakeup") => ConnectReason::Wakeup,
                 _ => ConnectReason::Other,
             },
+            session: value("session", SESSION_BYTES_MAX)?,
             token: value("token", TOKEN_BYTES_MAX)?,
         })
     }
@@ -89,6 +94,7 @@ impl fmt::Debug for ConnectUrl {
             .field("has_user_id", &self.user_id.is_some())
             .field("is_admin", &self.is_admin)
             .field("reason", &self.reason)
+            .field("session", &self.session)
             .field("has_token", &self.token.is_some())
             .finish()
     }
@@ -127,6 +133,7 @@ mod tests {
                 user_id: Some("U 1".into()),
                 is_admin: false,
                 reason: ConnectReason::EmitNoWs,
+                session: None,
                 token: Some("t k+".into()),
             }
         );

@@ -66,9 +66,12 @@ pub(crate) struct Mint {
     /// The name that they are seen under.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// How long it is valid, in minutes; at most 720.
-    #[arg(long, default_value_t = 60)]
-    pub(crate) minutes: u64,
+    /// How long it is valid, in minutes; at most 720 [default: 60; of a link 15]
+    #[arg(long)]
+    pub(crate) minutes: Option<u64>,
+    /// Print a link by which one person logs in once, at the router with this address.
+    #[arg(long, value_name = "URL")]
+    pub(crate) link: Option<String>,
     #[command(flatten)]
     pub(crate) key: KeyFlags,
 }

@@ -17,8 +17,8 @@ pub(crate) const KEY_FILE: &str = "demo.key";
 /// The name of that key.
 pub(crate) const KEY_ID: &str = "demo";
 
-/// Makes the app's key unless the folder has one.
-pub(crate) fn make_key(folder: &Path) -> anyhow::Result<()> {
+/// Makes a secret in the folder unless there is one.
+pub(crate) fn make_key(folder: &Path, name: &str) -> anyhow::Result<()> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).context("the operating system has no random numbers")?;
     let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -26,10 +26,10 @@ pub(crate) fn make_key(folder: &Path) -> anyhow::Result<()> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(folder.join(KEY_FILE)) {
+    match options.open(folder.join(name)) {
         Ok(mut file) => Ok(file.write_all(secret.as_bytes())?),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error).context("data: the key of the demo app cannot be written"),
+        Err(error) => Err(error).context("data: a secret cannot be written"),
     }
 }
 

@@ -14,6 +14,7 @@ use stentor_service::{Config, ConfigError, LogFormat, shutdown_signal};
 use stentor_telemetry::{
     AdminServer, Format, Readiness, VERSION, init_logging, register_build_info,
 };
+use stentor_tokens::{Algorithm, Claims, Key, Role};
 use stentor_types::GatewayId;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
@@ -22,11 +23,14 @@ use tracing::{error, info};
 use crate::{
     check::say,
     cli::{Dev, Standalone},
-    demo,
+    demo, token,
 };
 
 /// Calls to bots at the same time, all apps together.
 const CALLS_MAX: usize = 512;
+
+/// The file with the key that signs the cookies of people who log in.
+const LOGIN_KEY_FILE: &str = "login.key";
 
 /// What distinguishes `dev` from `standalone`.
 struct Plan {
@@ -130,6 +134,8 @@ async fn serve(plan: &Plan) -> anyhow::Result<ExitCode> {
     let site = stentor_gateway::Site {
         widget_page: stentor_console::WIDGET_PAGE,
         chat_page: stentor_console::CHAT_PAGE,
+        agents_widget_page: stentor_console::AGENTS_WIDGET_PAGE,
+        agents_page: stentor_console::AGENTS_PAGE,
         files: stentor_console::FILES,
     };
     let gateway_config = stentor_gateway::Config {
@@ -140,6 +146,7 @@ async fn serve(plan: &Plan) -> anyhow::Result<ExitCode> {
         trusted_proxies: config.trusted_proxies.clone(),
         drain: config.drain / 2,
         site,
+        login_key: Some(login_key(data)?),
         ..stentor_gateway::Config::new(gateway_id)
     };
     let gateway = Gateway::new(gateway_config, Arc::clone(&bus), fanout, apps, &registry)?;
@@ -249,7 +256,7 @@ async fn apps(
         }
     };
     let folder = plan.config.data.as_deref().context("data: a folder is needed")?;
-    demo::make_key(folder)?;
+    demo::make_key(folder, demo::KEY_FILE)?;
     let (sender, receiver) = watch::channel(Arc::new(demo::apps(&url, folder)?));
     // The demo app never changes; its sender lives as long as the process.
     let stop = stop.clone();
@@ -258,6 +265,16 @@ async fn apps(
         drop(sender);
     });
     Ok(receiver)
+}
+
+/// The key that signs the cookies of people who log in: made once, kept in the data folder.
+fn login_key(data: &Path) -> anyhow::Result<Key> {
+    demo::make_key(data, LOGIN_KEY_FILE)?;
+    let path = data.join(LOGIN_KEY_FILE);
+    let bytes =
+        std::fs::read(&path).with_context(|| format!("data: {} cannot be read", path.display()))?;
+    Key::try_new("login", Algorithm::Hs256, &bytes)
+        .with_context(|| format!("data: {} cannot be used; remove it", path.display()))
 }
 
 fn greet(public: SocketAddr, admin: SocketAddr, data: &Path) {
@@ -273,7 +290,22 @@ fn greet(public: SocketAddr, admin: SocketAddr, data: &Path) {
             "  agents      stentor token mint --app {app} --role agent --subject ada --kid {kid} --key-file {key}\n"
         );
         say(&mut std::io::stdout(), &mint);
+        if let Some(link) = login_link(public, &data.join(demo::KEY_FILE)) {
+            say(&mut std::io::stdout(), &format!("  your login  {link}\n"));
+        }
     }
+}
+
+/// A link for the first agent. It goes to the terminal and nowhere else.
+fn login_link(public: SocketAddr, key_file: &Path) -> Option<String> {
+    let key = Key::try_new(demo::KEY_ID, Algorithm::Hs256, &std::fs::read(key_file).ok()?).ok()?;
+    let claims = Claims {
+        sub: "first-agent".into(),
+        aud: demo::NAME.into(),
+        role: Role::Agent,
+        ..Claims::default()
+    };
+    token::link(&format!("http://{public}"), claims, &key, token::LINK_MINUTES).ok()
 }
 
 fn random_number() -> anyhow::Result<u64> {

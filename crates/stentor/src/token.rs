@@ -7,13 +7,17 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use stentor_tokens::{Claims, Key, Keys, Role, inspect, mint, verify};
+use stentor_tokens::{Claims, Key, Keys, Purpose, Role, inspect, mint, verify};
 
 use crate::{
     check::say,
     cli::{Inspect, KeyFlags, Mint, TokenCommand},
 };
 
+/// How long a token is valid, if nothing else is said.
+const TOKEN_MINUTES: u64 = 60;
+/// How long a link can be spent, if nothing else is said.
+pub(crate) const LINK_MINUTES: u64 = 15;
 /// More than any token has.
 const INPUT_BYTES_MAX: u64 = 64 * 1024;
 
@@ -32,16 +36,46 @@ fn make(flags: &Mint) -> anyhow::Result<ExitCode> {
         "integration" => Role::Integration,
         _ => bail!("--role must be one of visitor, observer, agent, integration"),
     };
-    let claims = Claims {
+    let key = key(&flags.key)?;
+    let mut claims = Claims {
         sub: flags.subject.clone(),
         aud: flags.app.clone(),
         role,
-        exp: now().saturating_add(flags.minutes.saturating_mul(60)),
         name: flags.name.clone(),
+        ..Claims::default()
     };
-    let token = mint(&claims, &key(&flags.key)?).context("no token can be made")?;
-    say(&mut std::io::stdout(), &token);
+    let text = match &flags.link {
+        None => {
+            let minutes = flags.minutes.unwrap_or(TOKEN_MINUTES);
+            claims.exp = now().saturating_add(minutes.saturating_mul(60));
+            mint(&claims, &key).context("no token can be made")?
+        }
+        Some(_) if role == Role::Visitor => bail!("--link: visitors do not log in; give a --role"),
+        Some(address) => {
+            let minutes = flags.minutes.unwrap_or(LINK_MINUTES);
+            link(address, claims, &key, minutes)?
+        }
+    };
+    say(&mut std::io::stdout(), &text);
     Ok(ExitCode::SUCCESS)
+}
+
+/// A link by which one person logs in once. It is a secret until it is spent.
+pub(crate) fn link(
+    address: &str,
+    mut claims: Claims,
+    key: &Key,
+    minutes: u64,
+) -> anyhow::Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).context("the operating system has no random numbers")?;
+    claims.purpose = Some(Purpose::Login);
+    claims.jti = Some(random.iter().map(|byte| format!("{byte:02x}")).collect());
+    claims.iat = Some(now());
+    claims.exp = now().saturating_add(minutes.saturating_mul(60));
+    let code = mint(&claims, key).context("no login code can be made")?;
+    // Behind the `#`, browsers tell it to nobody.
+    Ok(format!("{}/agents/#login={code}", address.trim_end_matches('/')))
 }
 
 /// The token comes from the standard input: arguments are seen by everybody on the machine.

@@ -23,6 +23,8 @@ pub struct LegacyClient {
     claimed: String,
     /// How far its clock is ahead of ours, in milliseconds.
     skew: i64,
+    /// The cookie of a login, for an agent's page.
+    agent: Option<String>,
     socket: Option<WebSocketStream<TcpStream>>,
     sockets: usize,
     transcript: Transcript,
@@ -38,10 +40,17 @@ impl LegacyClient {
             user: user.to_owned(),
             claimed: claimed.to_owned(),
             skew,
+            agent: None,
             socket: None,
             sockets: 0,
             transcript: Transcript::default(),
         }
+    }
+
+    /// The page of an agent about the session `claimed`, with this cookie.
+    #[must_use]
+    pub fn agent(user: &str, claimed: &str, cookie: &str) -> Self {
+        Self { agent: Some(cookie.to_owned()), ..Self::new(user, claimed, 0) }
     }
 
     /// A user id of the shape that the widget makes up.
@@ -78,12 +87,18 @@ impl LegacyClient {
         stream.set_nodelay(true)?;
         let joint = if path_and_query.contains('?') { '&' } else { '?' };
         let url = format!(
-            "ws://127.0.0.1:{port}{path_and_query}{joint}userId={}&isAdmin=false&createWsReason={reason}",
-            self.user
+            "ws://127.0.0.1:{port}{path_and_query}{joint}userId={}&isAdmin={}&createWsReason={reason}",
+            self.user,
+            self.agent.is_some()
         );
         let mut request = url.into_client_request()?;
         if let Some(origin) = origin {
             request.headers_mut().insert("Origin", HeaderValue::from_str(origin)?);
+        }
+        if let Some(cookie) = &self.agent {
+            request.headers_mut().insert("Cookie", HeaderValue::from_str(cookie)?);
+            let own = format!("http://127.0.0.1:{port}");
+            request.headers_mut().insert("Origin", HeaderValue::from_str(&own)?);
         }
         let (socket, _) = client_async(request, stream).await?;
         self.socket = Some(socket);
@@ -115,7 +130,8 @@ impl LegacyClient {
     /// # Errors
     /// The socket is gone.
     pub async fn send(&mut self, event: &str, data: Option<Value>) -> anyhow::Result<()> {
-        let sender = json!({ "deviceId": "Widget", "userId": self.user, "displayName": "Visitor", "isAdmin": false });
+        let sender = json!({ "deviceId": "Widget", "userId": self.user, "displayName": "Visitor",
+            "isAdmin": self.agent.is_some() });
         self.send_as(event, data, sender).await
     }
 

@@ -9,6 +9,7 @@ mod client;
 mod process;
 mod second_client;
 mod transcript;
+mod web;
 
 pub use self::{
     bot::{Answer, BotStub},
@@ -16,6 +17,7 @@ pub use self::{
     process::{Process, program_beside_example},
     second_client::{SecondClient, closed_after},
     transcript::{Direction, Entry, Transcript},
+    web::{Streamed, Web},
 };
 
 use std::time::Duration;

@@ -31,8 +31,18 @@ pub enum Role {
     Integration,
 }
 
+/// What a token is for, if not for being shown as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// To be spent once, for a cookie.
+    Login,
+    /// The cookie that it was spent for.
+    Cookie,
+}
+
 /// What a token says.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// Who: an id of the operator's. A secret for visitors.
     pub sub: String,
@@ -46,6 +56,18 @@ pub struct Claims {
     /// The name they are seen under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What it is for, if not for being shown as it is.
+    #[serde(rename = "use", default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Purpose>,
+    /// A name of its own, so that it can be spent or revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// When it was made, in Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iat: Option<u64>,
+    /// Of a cookie: the operator's key that the login was signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// A token is not believed.
@@ -72,6 +94,9 @@ pub enum TokenError {
     /// Valid for longer than any token may be.
     #[error("the token's `exp` is more than 12 hours ahead")]
     LongLived,
+    /// A login code or a cookie where a token is wanted, or the other way round.
+    #[error("the token is not for this: a login code is spent by opening its link")]
+    Purpose,
     /// The key cannot do what is asked.
     #[error(
         "the key cannot be used for this: sign with the private key, verify with the public one"
@@ -84,6 +109,24 @@ pub enum TokenError {
 /// # Errors
 /// It may not.
 pub fn verify(token: &str, keys: &Keys, app: &str) -> Result<(Claims, String), TokenError> {
+    verify_for(token, keys, app, None)
+}
+
+/// The same for a token that is for something else than being shown as it is.
+///
+/// # Errors
+/// It may not be believed, or is not for this.
+pub fn verify_for(
+    token: &str,
+    keys: &Keys,
+    app: &str,
+    purpose: Option<Purpose>,
+) -> Result<(Claims, String), TokenError> {
+    let (claims, key) = believe(token, keys, app)?;
+    if claims.purpose == purpose { Ok((claims, key)) } else { Err(TokenError::Purpose) }
+}
+
+fn believe(token: &str, keys: &Keys, app: &str) -> Result<(Claims, String), TokenError> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(TokenError::Malformed);
     }
@@ -164,7 +207,7 @@ mod tests {
 
     fn claims(app: &str, lives_s: i64) -> Claims {
         let exp = now().saturating_add_signed(lives_s);
-        Claims { sub: "u-1".into(), aud: app.into(), role: Role::Agent, exp, name: None }
+        Claims { sub: "u-1".into(), aud: app.into(), role: Role::Agent, exp, ..Claims::default() }
     }
 
     #[test]
@@ -212,6 +255,20 @@ mod tests {
         let token = encode(&header, &claims("demo", 50_000), &secret).unwrap();
         let keys = Keys::new(vec![key]);
         assert_eq!(verify(&token, &keys, "demo"), Err(TokenError::LongLived));
+    }
+
+    #[test]
+    fn s4_a_login_code_is_no_token_and_a_token_is_no_login_code() {
+        let key = hs("k", b'k');
+        let keys = Keys::new(vec![key.clone()]);
+        let all = [None, Some(Purpose::Login), Some(Purpose::Cookie)];
+        for made in all {
+            let token = mint(&Claims { purpose: made, ..claims("demo", 60) }, &key).unwrap();
+            for wanted in all {
+                let believed = verify_for(&token, &keys, "demo", wanted).is_ok();
+                assert_eq!(believed, made == wanted, "{made:?} as {wanted:?}");
+            }
+        }
     }
 
     #[test]

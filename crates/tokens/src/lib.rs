@@ -9,6 +9,6 @@ mod claims;
 mod key;
 
 pub use self::{
-    claims::{Claims, LIFE_MAX_S, Role, TokenError, inspect, mint, verify},
+    claims::{Claims, LIFE_MAX_S, Purpose, Role, TokenError, inspect, mint, verify, verify_for},
     key::{Algorithm, Key, KeyError, Keys},
 };

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
+use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Answer;
+use super::{Answer, body::AnswerBody};
 
 /// Our pages load nothing from elsewhere and run no inline scripts. Sockets may go anywhere: the public
 /// URL may be another host. The widget's own styles are inline, its pictures and fonts may be remote.
@@ -19,9 +20,37 @@ pub(super) const AN_HOUR: &str = "public, max-age=3600";
 /// Settings should be in force soon.
 pub(super) const A_MINUTE: &str = "public, max-age=60";
 
+/// A body that is there already.
+pub(super) fn body(content: impl Into<Bytes>) -> AnswerBody {
+    Either::Left(Full::new(content.into()))
+}
+
+/// Nothing but a status.
+pub(super) fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(body(Bytes::new()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    harden(&mut answer);
+    answer
+}
+
+/// A JSON value.
+pub(super) fn json(status: StatusCode, value: &Value) -> Answer {
+    let mut answer = empty(status);
+    *answer.body_mut() = body(value.to_string());
+    let kind = HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    answer
+}
+
+/// Something is not possible: a code for programs, and what to do about it.
+pub(super) fn problem(status: StatusCode, code: &str, text: &str) -> Answer {
+    json(status, &json!({ "code": code, "text": text }))
+}
+
 /// A short text for people.
 pub(super) fn text(status: StatusCode, text: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    let mut answer = Response::new(body(text));
     *answer.status_mut() = status;
     let fields = answer.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -30,11 +59,13 @@ pub(super) fn text(status: StatusCode, text: &'static str) -> Answer {
     answer
 }
 
-/// Neither GET nor HEAD.
-pub(super) fn wrong_method() -> Answer {
-    let mut answer =
-        text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are understood here.\n");
-    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+/// Another method is meant.
+pub(super) fn wrong_method(allowed: &'static str) -> Answer {
+    let mut answer = text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "Something else than this is done here; see `Allow`.\n",
+    );
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     answer
 }
 
@@ -76,11 +107,11 @@ pub(super) fn file<T>(
         .flat_map(|value| value.split(','))
         .any(|known| known.trim().trim_start_matches("W/") == tag || known.trim() == "*");
     let mut answer = if known {
-        let mut answer = Response::new(Full::new(Bytes::new()));
+        let mut answer = Response::new(body(Bytes::new()));
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
         answer
     } else {
-        Response::new(Full::new(content))
+        Response::new(body(content))
     };
     let fields = answer.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -94,12 +125,12 @@ pub(super) fn file<T>(
 
 /// The same for HEAD: with the length of what GET would bring.
 pub(super) fn without_body(answer: Answer) -> Answer {
-    let (mut parts, body) = answer.into_parts();
-    let length = hyper::body::Body::size_hint(&body).exact();
+    let (mut parts, whole) = answer.into_parts();
+    let length = hyper::body::Body::size_hint(&whole).exact();
     if let Some(length) = length.filter(|_| parts.status != StatusCode::NOT_MODIFIED) {
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    Response::from_parts(parts, Full::new(Bytes::new()))
+    Response::from_parts(parts, body(Bytes::new()))
 }
 
 fn harden(answer: &mut Answer) {

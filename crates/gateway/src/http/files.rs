@@ -60,18 +60,24 @@ fn settings<B, T>(shared: &Shared<B>, peer: IpAddr, request: &Request<T>) -> Opt
             is_host(host).then(|| format!("{scheme}://{host}/"))?
         }
     };
-    Some(inject::settings(&app, &url))
+    // The page of an agent, about one session.
+    let session = parameter(request, "session=").and_then(|session| session.parse().ok());
+    Some(inject::settings(&app, &url, session))
 }
 
 fn app<B, T>(shared: &Shared<B>, request: &Request<T>) -> Option<Arc<App>> {
     let apps = shared.apps();
-    let query = request.uri().query().unwrap_or_default();
-    let named = query.split('&').find_map(|pair| pair.strip_prefix("app="));
+    let named = parameter(request, "app=");
     let single = shared.config.single_app.as_ref().map(stentor_types::AppId::as_str);
     match single.or(named) {
         Some(name) => apps.get(name).cloned(),
         None => apps.only().cloned(),
     }
+}
+
+fn parameter<'a, T>(request: &'a Request<T>, name: &str) -> Option<&'a str> {
+    let query = request.uri().query().unwrap_or_default();
+    query.split('&').find_map(|pair| pair.strip_prefix(name))
 }
 
 /// Letters, digits and the few signs of a host and its port: nothing that means something in a URL.

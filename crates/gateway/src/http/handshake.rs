@@ -4,13 +4,12 @@ use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
 use stentor_protocol::{ConnectUrl, v2::SUBPROTOCOL};
 
 use super::{Answer, answer};
 use crate::{
     engine::accept_key,
-    identify::{Claim, DeviceCookie, Origin, is_encrypted, real_address, which_app},
+    identify::{Claim, DeviceCookie, Origin, is_encrypted, login_cookie, real_address, which_app},
     legacy::Stranger,
     metrics::Refusal,
     shared::Shared,
@@ -36,41 +35,64 @@ pub(super) fn shake<B, T>(
 ) -> Result<(Answer, Welcome), Refused> {
     let key = accept_key(request).ok_or(Refused(Refusal::Handshake))?;
     let headers = request.headers();
-    let trusted = &shared.config.trusted_proxies;
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let url = ConnectUrl::parse(path).map_err(|_| Refused(Refusal::Handshake))?;
-    let address = real_address(peer, headers, trusted);
-    let origin = Origin::read(headers, address.is_loopback());
     let second = offers(headers, SUBPROTOCOL);
-    let app = match which_app(&shared.config, &shared.apps(), &url, &origin) {
-        // A program, not a page: it has to show a token.
-        Err(Refusal::Origin) if second && origin.is_missing() => None,
-        app => app.map_err(Refused)?,
-    };
-    let place = shared.limiter.place(address).ok_or(Refused(Refusal::AddressConnections))?;
     let device = DeviceCookie::read(headers);
+    let stranger = stranger(shared, peer, request, device, second)?;
 
-    let mut answer = Response::new(Full::new(Bytes::new()));
+    let mut answer = Response::new(answer::body(Bytes::new()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let fields = answer.headers_mut();
     fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     fields.insert(header::SEC_WEBSOCKET_ACCEPT, key);
-    if let Some(cookie) = device.header(is_encrypted(peer, headers, trusted)) {
+    let encrypted = is_encrypted(peer, headers, &shared.config.trusted_proxies);
+    if let Some(cookie) = device.header(encrypted) {
         fields.insert(header::SET_COOKIE, cookie);
     }
     if second {
         fields.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
-    let stranger = Stranger {
+    Ok((answer, Welcome { stranger, second }))
+}
+
+/// Who comes, as far as a request tells; a place among the connections of its address is taken.
+pub(super) fn stranger<B, T>(
+    shared: &Arc<Shared<B>>,
+    peer: IpAddr,
+    request: &Request<T>,
+    device: DeviceCookie,
+    second: bool,
+) -> Result<Stranger, Refused> {
+    let headers = request.headers();
+    let trusted = &shared.config.trusted_proxies;
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let url = ConnectUrl::parse(path).map_err(|_| Refused(Refusal::Handshake))?;
+    let address = real_address(peer, headers, trusted);
+    let origin = Origin::read(headers, address.is_loopback());
+    let own = origin.is_own(headers, is_encrypted(peer, headers, trusted));
+    let login = if own { login_cookie(headers) } else { None };
+    let app = match which_app(&shared.config, &shared.apps(), &url, &origin) {
+        // A program, not a page, or the agents' page: it has to show a token, or a cookie.
+        Err(Refusal::Origin) if second && (origin.is_missing() || own) => None,
+        // The page of an agent who has logged in, about one session.
+        Err(Refusal::Origin) if url.is_admin && login.is_some() => {
+            let apps = shared.apps();
+            url.app_id.as_deref().and_then(|name| apps.get(name)).map(|app| app.id.clone())
+        }
+        app => app.map_err(Refused)?,
+    };
+    let place = shared.limiter.place(address).ok_or(Refused(Refusal::AddressConnections))?;
+    Ok(Stranger {
         claim: Claim::new(url.user_id, device),
         origin,
         app,
         is_admin: url.is_admin,
+        session: url.session.and_then(|session| session.parse().ok()),
+        token: url.token.map(Into::into),
         reason: url.reason,
         address: place,
-    };
-    Ok((answer, Welcome { stranger, second }))
+        login,
+    })
 }
 
 /// Whether a client offers a subprotocol.

@@ -5,16 +5,20 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use stentor_apps::App;
+use stentor_types::SessionId;
 
 /// The place, inside a string in double quotes; it occurs once.
 const PLACE: &[u8] = b"{{INJECT}}";
 
-/// The widget's settings for an app: the app's own, and where to connect to.
-pub(super) fn settings(app: &App, url: &str) -> String {
+/// The widget's settings for an app: the app's own, and where to connect to; for an agent's page also about
+/// which session it is.
+pub(super) fn settings(app: &App, url: &str, session: Option<SessionId>) -> String {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let others = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("appId="));
     let app_id = format!("appId={}", app.id);
-    let query: Vec<_> = std::iter::once(app_id.as_str()).chain(others).collect();
+    let session = session.map(|session| format!("session={session}"));
+    let own = std::iter::once(app_id.as_str()).chain(session.as_deref());
+    let query: Vec<_> = own.chain(others).collect();
     let mut settings: Map<String, Value> =
         app.widget.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     settings.insert(

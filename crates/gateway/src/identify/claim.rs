@@ -44,7 +44,7 @@ impl Claim {
     pub(crate) fn identity(&self, app: &AppId) -> Identity {
         match self.user_id.as_deref() {
             Some(user_id) if is_random(user_id) => {
-                Identity { visitor: Visitor::of(app, user_id), bot_user: user_id.into() }
+                Identity::claimed(Visitor::of(app, user_id), user_id.into())
             }
             Some(user_id) => {
                 anonymous(app, &format!("device\0{:032x}\0{user_id}", self.device.secret))
@@ -58,7 +58,7 @@ impl Claim {
 /// The bot is given a name that tells nothing and stays the same.
 fn anonymous(app: &AppId, user: &str) -> Identity {
     let visitor = Visitor::of(app, user);
-    Identity { visitor, bot_user: visitor.user.to_string().into() }
+    Identity::claimed(visitor, visitor.user.to_string().into())
 }
 
 impl fmt::Debug for Claim {

@@ -35,6 +35,18 @@ impl Origin {
         matches!(self.value, Value::Missing)
     }
 
+    /// Whether the page came from this router itself, going by the host that it was asked for.
+    pub(crate) fn is_own(&self, headers: &http::HeaderMap, encrypted: bool) -> bool {
+        let mut hosts = headers.get_all(http::header::HOST).iter();
+        let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next())
+        else {
+            return false;
+        };
+        let Value::Given(origin) = &self.value else { return false };
+        let Some((scheme, authority)) = origin.split_once("://") else { return false };
+        scheme == if encrypted { "https" } else { "http" } && authority.eq_ignore_ascii_case(host)
+    }
+
     /// Whether an app allows it. With `dev`, peers on this machine may omit it, and any page on this
     /// machine is allowed.
     pub(crate) fn fits(&self, app: &App, dev: bool) -> bool {

@@ -1,6 +1,6 @@
 //! Who somebody has proved to be, and what they may do.
 
-use std::fmt;
+use std::{fmt, pin::Pin, time::Duration};
 
 use stentor_apps::App;
 use stentor_protocol::{
@@ -10,6 +10,9 @@ use stentor_protocol::{
 use stentor_tokens::{Claims, Role, TokenError};
 use stentor_types::{AppId, Visitor};
 use stentor_wire::pb;
+use tokio::time::Sleep;
+
+use crate::shared::now;
 
 /// Prefix of the secrets that anonymous visitors of the second dialect keep.
 const DEVICE_PREFIX: &str = "sd_";
@@ -56,6 +59,11 @@ impl Principal {
     /// The token is not believed.
     pub(crate) fn vouched(app: &App, token: &str) -> Result<Self, TokenError> {
         let (claims, key) = stentor_tokens::verify(token, &app.keys, app.id.as_str())?;
+        Ok(Self::of_claims(app, claims, key))
+    }
+
+    /// Whoever these believed claims are about.
+    pub(super) fn of_claims(app: &App, claims: Claims, key: String) -> Self {
         let Claims { sub, role, exp, name, .. } = claims;
         let (role, kind) = match role {
             Role::Visitor => (RoleName::Visitor, "vouched"),
@@ -63,7 +71,7 @@ impl Principal {
             Role::Agent => (RoleName::Agent, "staff"),
             Role::Integration => (RoleName::Integration, "staff"),
         };
-        Ok(Self {
+        Self {
             app: app.id.clone(),
             // Not the key of a visitor without a token who claims the same id.
             visitor: Visitor::of(&app.id, &format!("{kind}\0{sub}")),
@@ -72,12 +80,19 @@ impl Principal {
             bot_user: sub.into(),
             expires: Some(exp),
             key: Some(key.into()),
-        })
+        }
     }
 
     /// Whether the operator still vouches for them.
     pub(crate) fn holds(&self, app: &App) -> bool {
         self.key.as_ref().is_none_or(|key| app.keys.get(key).is_some())
+    }
+
+    /// Waits until the token expires, if it does.
+    pub(crate) fn expiry(&self) -> Option<Pin<Box<Sleep>>> {
+        let now = now().as_secs();
+        let after = |at: u64| Duration::from_secs(at.saturating_sub(now));
+        self.expires.map(|at| Box::pin(tokio::time::sleep(after(at))))
     }
 
     pub(crate) const fn is_staff(&self) -> bool {

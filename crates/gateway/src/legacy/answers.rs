@@ -47,6 +47,10 @@ impl<B: Ingress> Member<B> {
                 }
                 Ok(())
             }
+            Asked::Control => {
+                let kind = kinds.into_iter().next().flatten();
+                self.control_answered(kind, frames)
+            }
             Asked::Leave => {
                 if let Some(Inbound::Leave { session, .. }) = self.queue.pop() {
                     self.shown.take_if(|shown| shown.session == session);
@@ -63,9 +67,9 @@ impl<B: Ingress> Member<B> {
         frames: &mut Frames,
     ) -> Result<(), Closing> {
         let (claimed, is_bare) = match self.queue.first() {
-            Some(Inbound::Join(greeting) | Inbound::Say(greeting, _)) => {
-                (Some(greeting.claimed.clone()), false)
-            }
+            Some(
+                Inbound::Join(greeting) | Inbound::Say(greeting, _) | Inbound::Control(greeting, _),
+            ) => (Some(greeting.claimed.clone()), false),
             _ => (None, true),
         };
         match kind {
@@ -132,11 +136,30 @@ impl<B: Ingress> Member<B> {
                 Some(same)
             }
             before => {
-                let user = self.identity.visitor.user;
-                let shown = Shown::attached(reply, before, user, &app, frames);
+                let shown = Shown::attached(reply, before, self.viewer(), &app, frames);
                 Some(shown.map_err(|_| STALE)?)
             }
         };
+        Ok(())
+    }
+
+    fn control_answered(
+        &mut self,
+        kind: Option<input_reply::Kind>,
+        frames: &mut Frames,
+    ) -> Result<(), Closing> {
+        use input_reply::Kind;
+        match kind {
+            Some(Kind::AttachFirst(_)) => {
+                self.forgotten = true;
+                self.futile = self.futile.saturating_add(1);
+                return if self.futile < FUTILE_MAX { Ok(()) } else { Err(STALE) };
+            }
+            Some(Kind::Committed(_) | Kind::Nothing(_)) => {}
+            _ => self.refuse(Refusal::Message, frames),
+        }
+        self.futile = 0;
+        self.queue.pop();
         Ok(())
     }
 

@@ -11,15 +11,18 @@ use stentor_cluster::Ingress;
 use stentor_protocol::{
     ClientFrame, ConnectReason, FrameError, ShapeError, app_id_from_path, outgoing,
 };
-use stentor_types::AppId;
+use stentor_types::{AppId, SessionId};
 use tokio_tungstenite::tungstenite::{Utf8Bytes, protocol::frame::coding::CloseCode};
 use tracing::debug;
 
-use super::member::{BARE_AFTER, Member};
+use super::{
+    identity::Identity,
+    member::{BARE_AFTER, Member},
+};
 use crate::{
     batch::Batch,
     engine::{Closing, Frames, Handler},
-    identify::{Claim, Origin},
+    identify::{Claim, Origin, Principal},
     limits::AddressPlace,
     metrics::{CloseReason, Refusal},
     shared::{self, Shared},
@@ -35,6 +38,7 @@ const CROWDED: Closing = Closing {
 const NONSENSE_MAX: u8 = 32;
 /// What an agent's widget shows.
 const NOT_AN_AGENT: &str = "You are not signed in as an agent.";
+const NOT_BELIEVED: &str = "The token in the server URL is not valid (any more).";
 const NO_SUCH_APP: &str = "There is no such app, or it does not allow this page.";
 
 /// What stands behind a published widget's socket.
@@ -58,8 +62,14 @@ pub(crate) struct Stranger {
     /// Known from the URL or the origin.
     pub(crate) app: Option<AppId>,
     pub(crate) is_admin: bool,
+    /// The session that an agent's page is about.
+    pub(crate) session: Option<SessionId>,
+    /// By which the operator vouches for them.
+    pub(crate) token: Option<Box<str>>,
     pub(crate) reason: ConnectReason,
     pub(crate) address: AddressPlace,
+    /// The login cookie, if a page of our own has sent it.
+    pub(crate) login: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -69,7 +79,7 @@ pub(crate) struct Stranger {
 )]
 enum Life<B> {
     /// Its app is not known yet.
-    Stranger(Box<(Claim, Origin)>),
+    Stranger(Box<Unknown>),
     Member(Member<B>),
     /// It may not be here; it is told so, and not served.
     Refused(&'static str),
@@ -77,11 +87,24 @@ enum Life<B> {
     Crowded,
 }
 
+/// What somebody has to show for themselves.
+#[derive(Debug)]
+struct Unknown {
+    claim: Claim,
+    origin: Origin,
+    is_admin: bool,
+    session: Option<SessionId>,
+    token: Option<Box<str>>,
+    login: Option<Box<str>>,
+}
+
 // === impl Connection ===
 
 impl<B: Ingress> Connection<B> {
     pub(crate) fn new(shared: Arc<Shared<B>>, number: u64, stranger: Stranger) -> Self {
-        let Stranger { claim, origin, app, is_admin, reason, address } = stranger;
+        let Stranger { claim, origin, app, is_admin, session, token, reason, address, login } =
+            stranger;
+        let unknown = Unknown { claim, origin, is_admin, session, token, login };
         let bare_after = match reason {
             ConnectReason::Wakeup => Duration::ZERO,
             ConnectReason::EmitNoWs | ConnectReason::Other => BARE_AFTER,
@@ -96,20 +119,43 @@ impl<B: Ingress> Connection<B> {
             spoke: false,
         };
         connection.life = match app {
-            _ if is_admin => {
-                connection.shared.metrics.refused(Refusal::Admin);
-                Life::Refused(NOT_AN_AGENT)
+            Some(app) => connection.join(app, &unknown, Some(bare_after)),
+            // Nobody becomes an agent by saying so.
+            None if unknown.is_admin && !unknown.shows_something() => {
+                connection.refused(Refusal::Admin, NOT_AN_AGENT)
             }
-            Some(app) => connection.join(app, &claim, Some(bare_after)),
-            None => Life::Stranger(Box::new((claim, origin))),
+            None => Life::Stranger(Box::new(unknown)),
         };
         connection
     }
 
-    fn join(&self, app: AppId, claim: &Claim, bare_after: Option<Duration>) -> Life<B> {
-        let identity = claim.identity(&app);
-        let max = self.shared.app(&app).map_or(0, |app| app.limits.connections_per_user);
-        if !self.shared.limiter.enter(identity.visitor.user, max) {
+    fn refused(&self, refusal: Refusal, why: &'static str) -> Life<B> {
+        self.shared.metrics.refused(refusal);
+        Life::Refused(why)
+    }
+
+    fn join(&self, app: AppId, unknown: &Unknown, bare_after: Option<Duration>) -> Life<B> {
+        let Some(served) = self.shared.app(&app) else {
+            return self.refused(Refusal::App, NO_SUCH_APP);
+        };
+        let cookie = unknown.login.as_deref().filter(|_| unknown.is_admin);
+        let known = match (&unknown.token, cookie) {
+            (Some(token), _) => match Principal::vouched(&served, token) {
+                Ok(principal) => Some(principal),
+                Err(_) => return self.refused(Refusal::Token, NOT_BELIEVED),
+            },
+            (None, Some(cookie)) => self.shared.logins.principal(&served, cookie),
+            (None, None) => None,
+        };
+        let identity = match known {
+            Some(principal) if unknown.is_admin && principal.is_staff() => {
+                Identity::agent(principal, &unknown.claim, unknown.session)
+            }
+            _ if unknown.is_admin => return self.refused(Refusal::Admin, NOT_AN_AGENT),
+            Some(principal) => Identity::vouched(principal),
+            None => unknown.claim.identity(&app),
+        };
+        if !self.shared.limiter.enter(identity.visitor.user, served.limits.connections_per_user) {
             self.shared.metrics.refused(Refusal::UserConnections);
             return Life::Crowded;
         }
@@ -118,22 +164,18 @@ impl<B: Ingress> Connection<B> {
 
     /// The first frame of a connection whose URL does not name the app.
     fn identify(&mut self, frame: &ClientFrame<'_>) -> Option<Life<B>> {
-        let Life::Stranger(stranger) = &self.life else { return None };
-        let (claim, origin) = &**stranger;
+        let Life::Stranger(unknown) = &self.life else { return None };
         let apps = self.shared.apps();
+        let own = unknown.login.is_some();
         let app = app_id_from_path(&frame.sender.path)
             .and_then(|name| apps.get(name))
-            .filter(|app| origin.fits(app, self.shared.config.dev));
+            .filter(|app| own || unknown.origin.fits(app, self.shared.config.dev));
         Some(match app {
-            _ if frame.sender.is_admin => {
-                self.shared.metrics.refused(Refusal::Admin);
-                Life::Refused(NOT_AN_AGENT)
+            _ if frame.sender.is_admin && !unknown.is_admin => {
+                self.refused(Refusal::Admin, NOT_AN_AGENT)
             }
-            Some(app) => self.join(app.id.clone(), claim, None),
-            None => {
-                self.shared.metrics.refused(Refusal::App);
-                Life::Refused(NO_SUCH_APP)
-            }
+            Some(app) => self.join(app.id.clone(), unknown, None),
+            None => self.refused(Refusal::App, NO_SUCH_APP),
         })
     }
 
@@ -180,6 +222,14 @@ impl<B: Ingress> Connection<B> {
         if let Life::Member(member) = &self.life {
             self.shared.limiter.leave(member.visitor().user);
         }
+    }
+}
+
+// === impl Unknown ===
+
+impl Unknown {
+    const fn shows_something(&self) -> bool {
+        self.token.is_some() || self.login.is_some()
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) enum Inbound {
     Join(Greeting),
     /// `new message` and its data.
     Say(Greeting, Bytes),
+    /// `barge in` (true) or `barge out`.
+    Control(Greeting, bool),
     /// The session that the connection was in before.
     Leave { session: SessionId, at: Timestamp },
 }
@@ -90,7 +92,7 @@ impl Inbound {
     fn bytes(&self) -> usize {
         let said = match self {
             Self::Say(_, data) => data.len(),
-            Self::Bare { .. } | Self::Join(_) | Self::Leave { .. } => 0,
+            Self::Bare { .. } | Self::Join(_) | Self::Control(..) | Self::Leave { .. } => 0,
         };
         said.saturating_add(OVERHEAD_BYTES)
     }

@@ -11,11 +11,12 @@ use std::{
 use bytes::Bytes;
 use stentor_cluster::Ingress;
 use stentor_protocol::{ClientEvent, ClientFrame, outgoing};
-use stentor_types::{AppId, SessionId, Visitor};
+use stentor_types::{AppId, Role, SessionId, UserKey, Visitor};
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{
+    identity::Identity,
     inbound::{Greeting, Inbound, Queue},
     shown::{self, Missing, Shown},
 };
@@ -33,14 +34,6 @@ use crate::{
 pub(super) const BARE_AFTER: Duration = Duration::from_millis(1_500);
 /// Between two texts that tell the same visitor that something was refused.
 const REFUSAL_EVERY: Duration = Duration::from_secs(10);
-
-/// Who a connection belongs to.
-#[derive(Clone)]
-pub(crate) struct Identity {
-    pub(crate) visitor: Visitor,
-    /// The id under which the bot knows them. A secret.
-    pub(crate) bot_user: Box<str>,
-}
 
 /// A connection whose app and user are known.
 #[derive(Debug)]
@@ -62,6 +55,8 @@ pub(crate) struct Member<B> {
     /// Fetches and attachments in a row that brought nothing.
     pub(super) futile: u8,
     pub(super) bare: Option<Pin<Box<Sleep>>>,
+    /// When the token or the login expires.
+    expiry: Option<Pin<Box<Sleep>>>,
     pub(super) refused_at: Option<Instant>,
     /// The widget was told that nothing works.
     pub(super) covered: bool,
@@ -76,6 +71,8 @@ pub(super) enum Asked {
     Attach { aloud: bool },
     /// To take the first messages.
     Says,
+    /// To let an agent step in or out.
+    Control,
     /// To forget the connection.
     Leave,
 }
@@ -92,6 +89,7 @@ impl<B: Ingress> Member<B> {
         bare_after: Option<Duration>,
     ) -> Self {
         let bare = bare_after.map(|after| Box::pin(tokio::time::sleep(after)));
+        let expiry = identity.principal.as_ref().and_then(|principal| principal.expiry());
         Self {
             shared,
             number,
@@ -106,10 +104,17 @@ impl<B: Ingress> Member<B> {
             fetching: None,
             futile: 0,
             bare,
+            expiry,
             refused_at: None,
             covered: false,
             leaving: false,
         }
+    }
+
+    /// Who looks, and as what.
+    pub(super) const fn viewer(&self) -> (UserKey, Role) {
+        let role = if self.identity.agent.is_some() { Role::Agent } else { Role::Visitor };
+        (self.identity.visitor.user, role)
     }
 
     pub(super) fn visitor(&self) -> Visitor {
@@ -140,15 +145,24 @@ impl<B: Ingress> Member<B> {
             at: shared::now(),
         };
         match (frame.event, frame.data) {
+            (ClientEvent::UserJoined, _) if self.identity.agent.is_some() => {
+                // A page that was just loaded shows that nobody has joined: it must be true.
+                let (claimed, at) = (greeting.claimed.clone(), greeting.at);
+                let again = Greeting { claimed, name: None, client_time: None, at };
+                self.queue.push(Inbound::Join(greeting));
+                self.queue.push(Inbound::Control(again, false));
+            }
             (ClientEvent::UserJoined, _) => self.queue.push(Inbound::Join(greeting)),
             (ClientEvent::NewMessage, Some(data)) => {
                 // A copy: a part of the socket's read buffer would make it grow for good.
                 self.queue.push(Inbound::Say(greeting, Bytes::copy_from_slice(data)));
             }
             (ClientEvent::NewMessage, None) => self.refuse(Refusal::Body, frames),
-            (ClientEvent::BargeIn | ClientEvent::BargeOut, _) => {
+            (ClientEvent::BargeIn | ClientEvent::BargeOut, _) if self.identity.agent.is_none() => {
                 self.refuse(Refusal::Admin, frames);
             }
+            (ClientEvent::BargeIn, _) => self.queue.push(Inbound::Control(greeting, true)),
+            (ClientEvent::BargeOut, _) => self.queue.push(Inbound::Control(greeting, false)),
         }
         self.bare = None;
     }
@@ -185,6 +199,9 @@ impl<B: Ingress> Member<B> {
             self.bare = None;
             self.queue.push(Inbound::Bare { at: shared::now() });
         }
+        if let Some(closing) = self.not_vouched_for(context).filter(|_| !self.leaving) {
+            return Poll::Ready(closing);
+        }
         if let Err(closing) = self.poll_fetch(context) {
             return Poll::Ready(closing);
         }
@@ -212,16 +229,25 @@ impl<B: Ingress> Member<B> {
         }
     }
 
+    /// Whoever vouched for them does so no longer.
+    fn not_vouched_for(&mut self, context: &mut Context<'_>) -> Option<Closing> {
+        let principal = self.identity.principal.as_ref()?;
+        let app = self.shared.app(&self.app);
+        let expired =
+            self.expiry.as_mut().is_some_and(|expiry| expiry.as_mut().poll(context).is_ready());
+        (expired || !app.is_some_and(|app| principal.holds(&app))).then_some(UNVOUCHED)
+    }
+
     pub(super) fn refill(&mut self, frames: &mut Frames) -> Result<(), Closing> {
         if self.fetching.is_some() {
             return Ok(());
         }
-        let user = self.identity.visitor.user;
+        let viewer = self.viewer();
         let Some(shown) = self.shown.as_mut().filter(|shown| shown.has_backlog()) else {
             return Ok(());
         };
         let Some(app) = self.shared.app(&self.app) else { return Err(GONE) };
-        let missing = shown.refill(user, &app, frames);
+        let missing = shown.refill(viewer, &app, frames);
         self.fetch(missing)
     }
 
@@ -230,14 +256,14 @@ impl<B: Ingress> Member<B> {
         batch: Arc<Batch>,
         frames: &mut Frames,
     ) -> Result<(), Closing> {
-        let user = self.identity.visitor.user;
+        let viewer = self.viewer();
         let Some(shown) = &mut self.shown else { return Ok(()) };
         let Some(app) = self.shared.app(&self.app) else { return Err(GONE) };
         if batch.session != shown.session {
             self.leave_stray(batch.session);
             return Ok(());
         }
-        let missing = shown.show(&batch, user, &app, frames);
+        let missing = shown.show(&batch, viewer, &app, frames);
         if missing != Missing::Nothing {
             shown.put_back([batch]);
         }
@@ -289,15 +315,18 @@ impl<B: Ingress> Member<B> {
     fn wants_attachment(&self) -> bool {
         match self.queue.first() {
             Some(Inbound::Join(_) | Inbound::Bare { .. }) => true,
-            Some(Inbound::Say(greeting, _)) => !self.is_in(greeting),
+            Some(Inbound::Say(greeting, _) | Inbound::Control(greeting, _)) => {
+                !self.is_in(greeting)
+            }
             Some(Inbound::Leave { .. }) | None => false,
         }
     }
 
     pub(super) fn is_in(&self, greeting: &Greeting) -> bool {
-        self.shown.is_some()
-            && !self.forgotten
-            && self.claimed.as_deref() == Some(&*greeting.claimed)
+        // An agent's page is about one session.
+        let same = self.identity.agent.is_some_and(|agent| agent.session.is_some())
+            || self.claimed.as_deref() == Some(&*greeting.claimed);
+        self.shown.is_some() && !self.forgotten && same
     }
 }
 
@@ -311,15 +340,16 @@ pub(super) const GONE: Closing = Closing {
     reason: CloseReason::Refused,
 };
 
+/// The token or the login is over.
+const UNVOUCHED: Closing = Closing {
+    code: CloseCode::Policy,
+    text: "the token has expired or was revoked",
+    reason: CloseReason::Refused,
+};
+
 /// Only a new attachment helps; the widget comes back by itself.
 pub(super) const STALE: Closing = Closing {
     code: CloseCode::Restart,
     text: "out of date; come back",
     reason: CloseReason::Stale,
 };
-
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Identity").finish_non_exhaustive()
-    }
-}

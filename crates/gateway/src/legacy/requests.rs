@@ -7,7 +7,7 @@ use std::{
 
 use stentor_cluster::Ingress;
 use stentor_protocol::{RequestIdentity, rebuild};
-use stentor_types::{ConnectionId, EventNumber, Visitor};
+use stentor_types::{ConnectionId, EventNumber, PlacementKey, SessionId, Visitor};
 use stentor_wire::{connection_to_pb, pb, pb::connection_input, session_to_bytes, user_to_bytes};
 
 use super::{
@@ -34,17 +34,31 @@ impl<B: Ingress> Member<B> {
             let (inputs, asked) = match self.queue.first() {
                 None => return,
                 Some(Inbound::Bare { at }) => {
-                    let attach = pb::AttachInput { counter: self.taken, ..Default::default() };
+                    let mut attach = self.attach();
+                    attach.session = self.agent_session("");
                     let kind = connection_input::Kind::Attach(attach);
                     (vec![input(at.0, kind)], Asked::Attach { aloud: true })
                 }
                 Some(Inbound::Join(greeting)) => {
                     (vec![self.attach_input(greeting)], Asked::Attach { aloud: true })
                 }
-                Some(Inbound::Say(greeting, _)) if !self.is_in(greeting) => {
+                Some(Inbound::Say(greeting, _) | Inbound::Control(greeting, _))
+                    if !self.is_in(greeting) =>
+                {
                     (vec![self.attach_input(greeting)], Asked::Attach { aloud: false })
                 }
                 Some(Inbound::Say(..)) => (self.say_inputs(frames), Asked::Says),
+                Some(Inbound::Control(greeting, take)) => {
+                    let Some(shown) = &self.shown else { return };
+                    let given = greeting.name.as_deref().map(str::to_owned);
+                    let control = pb::ControlInput {
+                        session: session_to_bytes(shown.session),
+                        take: *take,
+                        display_name: self.identity.name().or(given).filter(|_| *take),
+                    };
+                    let kind = connection_input::Kind::Control(control);
+                    (vec![input(greeting.at.0, kind)], Asked::Control)
+                }
                 Some(Inbound::Leave { session, at }) => {
                     let last = self.shown.as_ref().filter(|shown| shown.session == *session);
                     let detach = pb::DetachInput {
@@ -65,14 +79,33 @@ impl<B: Ingress> Member<B> {
     }
 
     fn attach_input(&self, greeting: &Greeting) -> pb::ConnectionInput {
+        let session = self.agent_session(&greeting.claimed);
+        let name = greeting.name.as_deref().map(str::to_owned);
         let attach = pb::AttachInput {
-            claimed: Some(greeting.claimed.to_string()),
-            display_name: greeting.name.as_deref().map(str::to_owned),
+            claimed: session.is_none().then(|| greeting.claimed.to_string()),
+            display_name: self.identity.name().or(name),
             client_time: greeting.client_time,
-            counter: self.taken,
-            ..Default::default()
+            session,
+            ..self.attach()
         };
         input(greeting.at.0, connection_input::Kind::Attach(attach))
+    }
+
+    fn attach(&self) -> pb::AttachInput {
+        pb::AttachInput {
+            counter: self.taken,
+            listens: self.identity.listens(),
+            ..Default::default()
+        }
+    }
+
+    /// The session that an agent's page is about; nothing for visitors.
+    fn agent_session(&self, claimed: &str) -> Option<bytes::Bytes> {
+        let agent = self.identity.agent?;
+        // One that nobody has: it is answered that there is none.
+        let nowhere = SessionId::new(PlacementKey(0), 0);
+        let session = agent.session.or_else(|| claimed.parse().ok()).unwrap_or(nowhere);
+        Some(session_to_bytes(session))
     }
 
     /// The first messages, up to one for another session. Those whose body makes no sense are refused
@@ -124,7 +157,7 @@ impl<B: Ingress> Member<B> {
             connection: Some(connection_to_pb(connection)),
             user: user_to_bytes(user),
             placement: placement.0,
-            role: pb::Role::Visitor.into(),
+            role: self.identity.role().into(),
             inputs,
         };
         let kind = Some(pb::request::Kind::Connection(request));
@@ -132,7 +165,12 @@ impl<B: Ingress> Member<B> {
     }
 
     fn asking(&self, request: &pb::Request) -> Asking<B> {
-        let partition = self.identity.visitor.placement.partition();
+        let session = self.shown.as_ref().map(|shown| shown.session);
+        let page = self.identity.agent.and_then(|agent| agent.session);
+        let partition = match session.or(page).filter(|_| self.identity.agent.is_some()) {
+            Some(session) => session.partition(),
+            None => self.identity.visitor.placement.partition(),
+        };
         Asking::new(Arc::clone(&self.shared.bus), partition, request, self.number)
     }
 

@@ -59,7 +59,7 @@ impl Shown {
     pub(super) fn attached(
         reply: pb::AttachedReply,
         before: Option<Self>,
-        user: UserKey,
+        viewer: (UserKey, Role),
         app: &App,
         frames: &mut Frames,
     ) -> Result<Self, DecodeError> {
@@ -77,7 +77,7 @@ impl Shown {
             shown.last = before.last;
             shown.shown_ms = before.shown_ms;
         }
-        let view = view(user, &shown.clock, app);
+        let view = view(viewer, &shown.clock, app);
         for frame in view.attached(n, stamp) {
             frames.push(frame);
         }
@@ -111,21 +111,26 @@ impl Shown {
     }
 
     /// Writes a piece of what is to be written before what is new.
-    pub(super) fn refill(&mut self, user: UserKey, app: &App, frames: &mut Frames) -> Missing {
+    pub(super) fn refill(
+        &mut self,
+        viewer: (UserKey, Role),
+        app: &App,
+        frames: &mut Frames,
+    ) -> Missing {
         while frames.is_empty() {
             let Some(backlog) = &mut self.backlog else { return Missing::Nothing };
             if let Some(bytes) = backlog.replay.pop_front() {
                 // An event that cannot be read is not one that a widget could be shown.
                 let Ok(event) = decode_event(&bytes) else { continue };
                 if event.n <= self.last {
-                    let view = view(user, &self.clock, app);
+                    let view = view(viewer, &self.clock, app);
                     self.shown_ms = self.shown_ms.max(view.time_ms(event.n, event.stamp));
                     view.replay(&event).into_iter().for_each(|frame| frames.push(frame));
                 }
             } else if let Some(typing) = backlog.typing.take() {
                 frames.push(typing);
             } else if let Some(batch) = backlog.batches.pop_front() {
-                let missing = self.show(&batch, user, app, frames);
+                let missing = self.show(&batch, viewer, app, frames);
                 if missing != Missing::Nothing {
                     self.backlog.get_or_insert_default().batches.push_front(batch);
                     return missing;
@@ -141,7 +146,7 @@ impl Shown {
     pub(super) fn show(
         &mut self,
         batch: &Batch,
-        user: UserKey,
+        viewer: (UserKey, Role),
         app: &App,
         frames: &mut Frames,
     ) -> Missing {
@@ -159,7 +164,7 @@ impl Shown {
             if event.n > self.last.next() {
                 return Missing::Events(self.last.next(), EventNumber(event.n.0.saturating_sub(1)));
             }
-            self.show_event(batch, event, user, app, frames);
+            self.show_event(batch, event, viewer, app, frames);
             self.last = event.n;
         }
         if batch.head > self.last {
@@ -172,19 +177,19 @@ impl Shown {
         &mut self,
         batch: &Batch,
         event: &Event,
-        user: UserKey,
+        viewer: (UserKey, Role),
         app: &App,
         frames: &mut Frames,
     ) {
         if let EventKind::Clock { user: whose, segment } = &event.kind
-            && *whose == user
+            && *whose == viewer.0
         {
             if self.clock.len() >= CLOCK_SEGMENTS_MAX {
                 self.clock.remove(0);
             }
             self.clock.push(*segment);
         }
-        let view = view(user, &self.clock, app);
+        let view = view(viewer, &self.clock, app);
         let time_ms = view.time_ms(event.n, event.stamp);
         for frame in batch.frames(event, &view) {
             self.shown_ms = self.shown_ms.max(time_ms);
@@ -217,6 +222,10 @@ pub(super) fn bot(app: &App) -> OutSender<'_> {
     }
 }
 
-fn view<'a>(user: UserKey, clock: &'a [ClockSegment], app: &'a App) -> LegacyView<'a> {
-    LegacyView { user, role: Role::Visitor, clock, bot: bot(app) }
+fn view<'a>(
+    (user, role): (UserKey, Role),
+    clock: &'a [ClockSegment],
+    app: &'a App,
+) -> LegacyView<'a> {
+    LegacyView { user, role, clock, bot: bot(app) }
 }

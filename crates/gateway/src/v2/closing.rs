@@ -15,6 +15,8 @@ pub(super) const CROWDED: Closing =
     refused(4029, "too many connections of this user; come back later");
 /// Only a (fresh) token helps.
 pub(super) const UNAUTHORISED: Closing = refused(4401, "a valid token is needed");
+/// There is no cookie of a login, or it is not believed any more.
+pub(super) const NOT_LOGGED_IN: Closing = refused(4401, "nobody is logged in here");
 /// The page or the token does not belong to the app.
 pub(super) const FORBIDDEN: Closing = refused(4403, "not allowed for this app");
 /// There is no such app.

@@ -32,7 +32,7 @@ use crate::{
     legacy::Stranger,
     limits::AddressPlace,
     metrics::{CloseReason, Refusal},
-    shared::{Shared, now},
+    shared::Shared,
 };
 
 /// How long a client may take to say who it is.
@@ -51,7 +51,7 @@ const DRAIN_SPREAD_MS: u64 = 3_000;
 pub(crate) struct Connection<B: Ingress> {
     pub(super) shared: Arc<Shared<B>>,
     pub(super) number: u64,
-    stranger: Option<Box<(Origin, Option<AppId>)>>,
+    stranger: Option<Box<Unknown>>,
     pub(super) principal: Option<Box<Principal>>,
     address: Option<AddressPlace>,
     pub(super) seats: Vec<Seat<B>>,
@@ -64,15 +64,23 @@ pub(crate) struct Connection<B: Ingress> {
     lists_missed: bool,
 }
 
+/// Who has not said who they are.
+#[derive(Debug)]
+struct Unknown {
+    origin: Origin,
+    app: Option<AppId>,
+    login: Option<Box<str>>,
+}
+
 // === impl Connection ===
 
 impl<B: Ingress> Connection<B> {
     pub(crate) fn new(shared: Arc<Shared<B>>, number: u64, stranger: Stranger) -> Self {
-        let Stranger { origin, app, address, .. } = stranger;
+        let Stranger { origin, app, address, login, .. } = stranger;
         Self {
             shared,
             number,
-            stranger: Some(Box::new((origin, app))),
+            stranger: Some(Box::new(Unknown { origin, app, login })),
             principal: None,
             address: Some(address),
             seats: Vec::new(),
@@ -88,7 +96,7 @@ impl<B: Ingress> Connection<B> {
     /// The first frame.
     fn greet(&mut self, hello: &Hello, frames: &mut Frames) -> Result<(), Closing> {
         let Some(stranger) = self.stranger.take() else { return Err(closing::NO_GREETING) };
-        let (origin, app) = *stranger;
+        let Unknown { origin, app, login } = *stranger;
         let apps = self.shared.apps();
         let known = app.as_ref().map(AppId::as_str);
         let differs = known.zip(hello.app.as_deref()).is_some_and(|(known, named)| known != named);
@@ -100,7 +108,15 @@ impl<B: Ingress> Connection<B> {
         let token = hello.token.as_deref();
         let device = token.and_then(Device::parse);
         let fits = origin.fits(app, self.shared.config.dev);
+        let login = login.filter(|_| hello.login);
         let (principal, fresh) = match token.filter(|_| device.is_none()) {
+            None if hello.login => {
+                let known = login.and_then(|login| self.shared.logins.principal(app, &login));
+                match known {
+                    Some(principal) => (principal, None),
+                    None => return Err(self.refuse(Refusal::Token, closing::NOT_LOGGED_IN)),
+                }
+            }
             Some(token) => match Principal::vouched(app, token) {
                 // A program shows no origin; the token stands for it.
                 Ok(principal) if fits || origin.is_missing() => (principal, None),
@@ -128,7 +144,7 @@ impl<B: Ingress> Connection<B> {
             expires: principal.expires,
             limits: Limits { message_bytes: app.limits.message_bytes, open_sessions: OPEN_MAX },
         }));
-        self.timer = until(principal.expires);
+        self.timer = principal.expiry();
         self.principal = Some(Box::new(principal));
         Ok(())
     }
@@ -142,9 +158,15 @@ impl<B: Ingress> Connection<B> {
         if fresh.visitor != principal.visitor || fresh.role != principal.role {
             return Err(closing::NO_GREETING);
         }
-        self.timer = until(fresh.expires);
+        self.timer = fresh.expiry();
         **principal = fresh;
         Ok(())
+    }
+
+    /// Nothing is asked for, nothing is to be asked, and every `open` is answered.
+    pub(super) fn is_quiet(&self) -> bool {
+        let seats = self.seats.iter().all(|seat| seat.is_idle() && seat.welcome.is_none());
+        seats && self.listings.is_empty()
     }
 
     fn refuse(&self, refusal: Refusal, closing: Closing) -> Closing {
@@ -358,12 +380,6 @@ impl<B: Ingress> Handler for Connection<B> {
         self.shared.metrics.closed(reason);
         debug!(socket = self.number, ?reason, "socket closed");
     }
-}
-
-/// Until a token expires.
-fn until(expires: Option<u64>) -> Option<Pin<Box<Sleep>>> {
-    let now = now().as_secs();
-    expires.map(|at| Box::pin(tokio::time::sleep(Duration::from_secs(at.saturating_sub(now)))))
 }
 
 impl<B: Ingress> Drop for Connection<B> {

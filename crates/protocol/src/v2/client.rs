@@ -37,6 +37,9 @@ pub struct MalformedFrame {
 pub struct Hello {
     pub app: Option<String>,
     pub token: Option<String>,
+    /// By the cookie of the login, on a page of the router itself.
+    #[serde(default)]
+    pub login: bool,
 }
 
 /// Opens a session, or another look at it.
@@ -316,7 +319,7 @@ mod tests {
     fn unknown_fields_are_left_alone() {
         let frame = V2Frame::parse(br#"{"t":"hello","later":{"a":[1]},"app":"demo"}"#).unwrap();
         assert!(
-            matches!(frame, V2Frame::Hello(Hello { app: Some(app), token: None }) if app == "demo")
+            matches!(frame, V2Frame::Hello(Hello { app: Some(app), token: None, login: false }) if app == "demo")
         );
     }
 
