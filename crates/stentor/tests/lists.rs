@@ -90,7 +90,7 @@ async fn lists_show_who_waits_who_answers_and_what_was_said_and_survive_a_kill()
     let took = agent.ask(json!({"t": "take", "sid": agent.sid})).await.unwrap();
     assert_eq!(took["t"], "done", "{took}");
     let mine = loop {
-        let frame = agent.next_unchecked().await.unwrap();
+        let frame = agent.next().await.unwrap();
         let items = frame["items"].as_array().cloned().unwrap_or_default();
         let mine = items.into_iter().find(|item| item["state"] == "people");
         if let Some(mine) = mine.filter(|_| frame["t"] == "listChanged") {

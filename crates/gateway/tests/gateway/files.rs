@@ -7,6 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::owner::{LOCAL, Rig, app};
 
 const SITE: Site = Site {
+    agents_page: "<p>agents</p>",
+    agents_widget_page: "<p>one chat</p>",
     widget_page: "<p>widget</p>",
     chat_page: "<p>chat</p>",
     files: &[("/assets/a.css", "text/css; charset=utf-8", "a{}")],
