@@ -15,20 +15,20 @@ pub const AGENTS_PAGE: &str = "";
 /// The page of an agent about one session, with the published widget.
 pub const AGENTS_WIDGET_PAGE: &str = include_str!("../assets/agents-widget.html");
 
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+
 /// What the pages load: path, content type, content.
 pub const FILES: &[(&str, &str, &str)] = &[
-    ("/demo.css", "text/css; charset=utf-8", include_str!("../assets/demo.css")),
-    (
-        "/agents-widget.js",
-        "text/javascript; charset=utf-8",
-        include_str!("../assets/agents-widget.js"),
-    ),
-    ("/chat.js", "text/javascript; charset=utf-8", include_str!("../assets/chat.js")),
-    (
-        "/legacy-client.js",
-        "text/javascript; charset=utf-8",
-        include_str!("../assets/legacy-client.js"),
-    ),
+    ("/stentor.js", JAVASCRIPT, include_str!("../assets/stentor.js")),
+    ("/stentor/events.js", JAVASCRIPT, include_str!("../assets/stentor/events.js")),
+    ("/stentor/lines.js", JAVASCRIPT, include_str!("../assets/stentor/lines.js")),
+    ("/stentor/session.js", JAVASCRIPT, include_str!("../assets/stentor/session.js")),
+    ("/stentor/store.js", JAVASCRIPT, include_str!("../assets/stentor/store.js")),
+    ("/agents-widget.js", JAVASCRIPT, include_str!("../assets/agents-widget.js")),
+    ("/demo.css", CSS, include_str!("../assets/demo.css")),
+    ("/chat.js", JAVASCRIPT, include_str!("../assets/chat.js")),
+    ("/legacy-client.js", JAVASCRIPT, include_str!("../assets/legacy-client.js")),
 ];
 
 #[cfg(test)]

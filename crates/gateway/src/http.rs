@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use stentor_cluster::Ingress;
@@ -154,7 +154,13 @@ async fn page<B>(shared: &Arc<Shared<B>>, peer: IpAddr, request: &Request<Incomi
         path => match path.strip_prefix("/widget/") {
             Some(name) => files::serve(shared, peer, request, name).await,
             None => match site.files.iter().find(|(known, ..)| *known == path) {
-                Some((_, kind, content)) => answer::own_file(request, kind, content),
+                Some((_, kind, content)) => {
+                    let mut answer = answer::own_file(request, kind, content);
+                    // The client is for other people's pages, too.
+                    let anybody = HeaderValue::from_static("*");
+                    answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, anybody);
+                    answer
+                }
                 None => answer::text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
             },
         },

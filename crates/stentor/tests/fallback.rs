@@ -195,7 +195,9 @@ async fn s1_a_login_link_works_once_and_only_here() {
     let answers = web.exchange(&[hello.clone(), json!({"t": "list", "ref": 1})]).await.unwrap();
     assert_eq!((&answers[0]["role"], &answers[1]["t"]), (&json!("agent"), &json!("listed")));
     let mut evil = Web { origin: Some("http://localhost:1".into()), ..web.clone() };
-    assert!(evil.exchange(std::slice::from_ref(&hello)).await.unwrap_err().to_string().contains("401"));
+    assert!(
+        evil.exchange(std::slice::from_ref(&hello)).await.unwrap_err().to_string().contains("401")
+    );
     let (status, _) = web.ask(Method::POST, "/api/v1/logout", "").await.unwrap();
     assert_eq!((status, &web.cookie), (StatusCode::NO_CONTENT, &None));
     assert!(web.exchange(&[hello]).await.is_err());

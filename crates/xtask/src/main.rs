@@ -10,6 +10,7 @@
 
 mod bench;
 mod browser;
+mod client;
 mod conformance;
 mod layers;
 mod mutants;
@@ -40,7 +41,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Everything: layers, unit and contract tests, simulation, WebSocket conformance, real browser and real bot
+    /// Everything: layers, unit and contract tests, simulation, WebSocket conformance, the JavaScript client, real browser and real bot
     Test(suite::Options),
     /// Seeded simulation of many schedules; a failure prints its seed and step
     Simulate(simulate::Options),

@@ -1,0 +1,238 @@
+// The client against a real router: cut, paused, killed, reloaded, in several tabs, over both ways.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import { Stentor } from "../../crates/console/assets/stentor.js";
+import { MemoryStorage } from "../../crates/console/assets/stentor/store.js";
+import { Proxy, Router, seeded, until } from "./tools.mjs";
+
+const SEED = Number(process.env.CLIENT_SEED ?? 1);
+let router;
+const open = [];
+
+before(async () => {
+  router = await Router.start();
+});
+after(async () => {
+  for (const closing of open) await closing();
+  await router.stop();
+});
+
+function client(options = {}) {
+  const stentor = new Stentor({ url: `http://127.0.0.1:${router.port}`, app: "demo", storage: new MemoryStorage(), ...options });
+  open.push(() => stentor.close());
+  return stentor;
+}
+
+/** A session with everything that it was told. */
+function watched(stentor, which) {
+  const session = stentor.open(which);
+  const seen = { session, events: [], resets: 0 };
+  session.on("event", (event) => seen.events.push(event));
+  session.on("reset", ({ from }) => {
+    seen.resets += 1;
+    seen.events = [];
+    seen.from = from;
+  });
+  return seen;
+}
+
+/** I8: every number once, in order. */
+function assertDense({ events, from }) {
+  assert.deepEqual(events.map(({ n }) => n), events.map((_, place) => from + place));
+}
+
+const texts = ({ events }) => events.filter(({ kind }) => kind === "message").map(({ text }) => text);
+
+for (const transport of ["websocket", "stream"]) {
+  test(`a conversation over ${transport}: receipts, events in order, the bot`, async () => {
+    const seen = watched(client({ transport }), { name: "first" });
+    const receipt = await seen.session.send("hello");
+    await until("the bot", () => seen.events.some(({ kind }) => kind === "reply"));
+    const message = seen.events.find(({ kind }) => kind === "message");
+    assert.equal(receipt.n, message.n);
+    assert.equal(message.from, seen.session.you);
+    assertDense(seen);
+  });
+
+  test(`nothing is lost, doubled or out of order over ${transport} that is cut at random bytes (seed ${SEED})`, async () => {
+    const random = seeded(SEED);
+    const proxy = await Proxy.start(router.port);
+    open.push(() => proxy.stop());
+    proxy.cutAfter = () => 300 + Math.floor(random() * 4_000);
+    const stentor = client({ url: `http://127.0.0.1:${proxy.port}`, transport, random: () => 0 });
+    const seen = watched(stentor, { name: "cut" });
+    const receipts = [];
+    for (let number = 1; number <= 15; number += 1) {
+      receipts.push(seen.session.send(`message ${number}`));
+      if (number % 5 === 0) await Promise.all(receipts);
+    }
+    const numbers = (await Promise.all(receipts)).map(({ n }) => n);
+    proxy.cutAfter = () => Infinity;
+    await until("all of them", () => texts(seen).length === 15);
+    assert.deepEqual(texts(seen), receipts.map((_, place) => `message ${place + 1}`));
+    const said = seen.events.filter(({ kind }) => kind === "message");
+    for (const [place, n] of numbers.entries()) if (n !== undefined) assert.equal(said[place].n, n);
+    assertDense(seen);
+    assert.equal(seen.resets, 1);
+  });
+}
+
+test("a client that is paused notices and comes back; what was sent meanwhile arrives once", async () => {
+  const proxy = await Proxy.start(router.port);
+  open.push(() => proxy.stop());
+  const stentor = client({ url: `http://127.0.0.1:${proxy.port}` });
+  const seen = watched(stentor, { name: "paused" });
+  await seen.session.send("one");
+  proxy.paused = true;
+  const second = seen.session.send("two");
+  proxy.cut();
+  await until("offline", () => stentor.state !== "online");
+  proxy.paused = false;
+  proxy.cut();
+  await second;
+  await until("both", () => texts(seen).length === 2);
+  assert.deepEqual(texts(seen), ["one", "two"]);
+  assertDense(seen);
+});
+
+test("a router that is killed and started again goes on where it was", async () => {
+  const stentor = client();
+  const seen = watched(stentor, { name: "killed" });
+  await seen.session.send("before");
+  await router.kill();
+  await until("offline", () => stentor.state === "offline");
+  const receipt = seen.session.send("meanwhile");
+  await router.start();
+  await receipt;
+  await until("both", () => texts(seen).length === 2);
+  assert.deepEqual(texts(seen), ["before", "meanwhile"]);
+  assertDense(seen);
+  assert.equal(seen.resets, 1);
+});
+
+test("what was not acknowledged before a reload is sent after it, once", async () => {
+  const storage = new MemoryStorage();
+  const proxy = await Proxy.start(router.port);
+  open.push(() => proxy.stop());
+  const url = `http://127.0.0.1:${proxy.port}`;
+  const stentor = client({ url, storage });
+  const seen = watched(stentor, { name: "reload" });
+  await seen.session.send("one");
+  // Upstream it arrives, the acknowledgement does not.
+  proxy.cutAfter = () => 0;
+  const { session } = seen;
+  session.send("two");
+  proxy.cut();
+  session.send("three");
+  stentor.close();
+  proxy.cutAfter = () => Infinity;
+  const again = watched(client({ url, storage }), { name: "reload" });
+  await until("all", () => texts(again).length === 3);
+  assert.deepEqual(texts(again), ["one", "two", "three"]);
+  await until("an empty outbox", () => again.session.outbox.length === 0);
+});
+
+test("two tabs are one visitor, and their messages do not clash", async () => {
+  const storage = new MemoryStorage();
+  const one = watched(client({ storage }), { name: "tabs" });
+  const two = watched(client({ storage }), { name: "tabs" });
+  const receipts = [];
+  for (let number = 0; number < 10; number += 1) receipts.push(one.session.send(`one ${number}`), two.session.send(`two ${number}`));
+  await Promise.all(receipts);
+  await until("all in both", () => texts(one).length === 20 && texts(two).length === 20);
+  assert.deepEqual(texts(one), texts(two));
+  for (const name of ["one", "two"]) {
+    assert.deepEqual(texts(one).filter((text) => text.startsWith(name)), receipts.slice(0, 10).map((_, number) => `${name} ${number}`));
+  }
+  assert.equal(one.session.sid, two.session.sid);
+  assert.equal(one.session.you, two.session.you);
+});
+
+test("an agent lists, watches, takes over, talks and hands back; notes stay among colleagues", async () => {
+  const visitor = watched(client(), { name: "agents" });
+  await visitor.session.send("help");
+  const agent = client({ token: () => router.token("agent", "ada") });
+  const changes = [];
+  agent.on("listChanged", ({ items }) => changes.push(...items));
+  await agent.watch(true);
+  await until("online", () => agent.state === "online");
+  const { items } = await until("the list", () => agent.list({ search: "help" }).then((list) => list.items.length > 0 && list));
+  assert.equal(items[0].sid, visitor.session.sid);
+  const desk = watched(agent, { sid: visitor.session.sid });
+  await until("the past", () => texts(desk).includes("help"));
+  await assert.rejects(desk.session.send("too early"), { code: "notInControl", final: true });
+  assert.equal(desk.session.outbox[0].state, "failed");
+  await desk.session.note("looks lost");
+  await desk.session.take("Ada");
+  await desk.session.send("I am Ada");
+  await until("her", () => texts(visitor).includes("I am Ada"));
+  await until("the change", () => changes.some(({ state, mine }) => state === "people" && mine));
+  await desk.session.release();
+  await visitor.session.send("and now");
+  await until("the bot", () => visitor.events.some(({ kind }) => kind === "stepOut"));
+  assert.ok(!visitor.events.some(({ kind }) => kind === "note"));
+  assert.ok(desk.events.some(({ kind }) => kind === "note"));
+  assertDense(visitor);
+  assertDense(desk);
+});
+
+test("a refusal for good ends it with a reason; a client that may not be here stays away", async () => {
+  const stentor = client();
+  const states = [];
+  stentor.on("state", (state) => states.push(state));
+  const refused = new Promise((done) => stentor.open({ sid: "0000000000000000-00000000000000000000000000000000" }).on("refused", done));
+  assert.equal((await refused).code, "noSession");
+  const stranger = client({ app: "other" });
+  const closed = new Promise((done) => stranger.on("state", (state) => state.state === "closed" && done(state)));
+  stranger.connect();
+  assert.equal((await closed).code, 4404);
+  const forged = client({ token: "x" });
+  const out = new Promise((done) => forged.on("state", (state) => state.state === "closed" && done(state)));
+  forged.connect();
+  assert.equal((await out).code, 4401);
+});
+
+test("back-off doubles with jitter, stays within its bounds, and begins anew after a good connection", async () => {
+  const waits = [];
+  let random = 1;
+  const stentor = client({ url: "http://127.0.0.1:1", transport: "stream", random: () => random, fetch: () => Promise.reject(new Error("no")) });
+  await new Promise((done) => {
+    stentor.on("state", ({ state, retryInMs }) => {
+      if (state !== "offline") return;
+      waits.push(retryInMs);
+      random = 0;
+      if (waits.length === 3) done();
+    });
+    stentor.connect();
+  });
+  assert.deepEqual(waits, [500, 250, 250]);
+});
+
+test("where there is no WebSocket, or none gets through, the stream is used by itself", async () => {
+  class Blocked {
+    constructor() {
+      setTimeout(() => this.onclose({ code: 1006, reason: "" }));
+    }
+    close() {}
+  }
+  const seen = watched(client({ WebSocket: Blocked, random: () => 0 }), { name: "blocked" });
+  await seen.session.send("hello");
+  await until("the bot", () => seen.events.some(({ kind }) => kind === "reply"));
+  assertDense(seen);
+});
+
+test("a draft of the bot is seen by staff only until it is passed on", async () => {
+  const visitor = watched(client(), { name: "drafts" });
+  const agent = client({ token: () => router.token("agent", "bea") });
+  await visitor.session.send("hello");
+  const desk = watched(agent, { sid: visitor.session.sid });
+  await until("the past", () => texts(desk).includes("hello"));
+  await visitor.session.send("slow");
+  await desk.session.take("Bea");
+  const draft = await until("the draft", () => desk.events.find(({ kind }) => kind === "draft"));
+  assert.ok(!visitor.events.some(({ kind }) => kind === "draft"));
+  await desk.session.draft(draft.turn, "send");
+  await until("it", () => visitor.events.some(({ kind, turn }) => kind === "draftSent" && turn === draft.turn));
+});
