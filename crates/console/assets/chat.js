@@ -1,49 +1,130 @@
-// The demo page: shows where widgets connect to, and a small chat where the published widget is absent.
-import { LegacyClient } from "/legacy-client.js";
+// The demo page: shows where widgets connect to, and a small chat with the client of the v2 protocol where the
+// published widget is absent. Knows nothing of sockets.
+
+import { Stentor } from "/stentor.js";
+import { element, responseText } from "/agents/words.js";
 
 const app = new URLSearchParams(location.search).get("app") ?? "demo";
-const url = `${location.protocol.replace("http", "ws")}//${location.host}/dev?appId=${encodeURIComponent(app)}`;
 const find = (id) => document.getElementById(id);
-find("server-url").textContent = url;
+const NAME_KEY = `stentor-chat:${app}`;
+const TYPING_VOID_MS = 6_000;
 
-if (find("form")) {
-  const client = new LegacyClient(url);
+find("server-url").textContent = `${location.protocol.replace("http", "ws")}//${location.host}/dev?appId=${encodeURIComponent(app)}`;
+if (find("form")) chat();
+
+function chat() {
+  const stentor = new Stentor({ app });
+  let session;
+  let chips = [];
+  let asked = false;
+  const typers = new Map();
+
+  const row = (className, text) => {
+    const made = element("li", className, text);
+    const pending = find("messages").querySelector(".unsent");
+    find("messages").insertBefore(made, pending);
+    made.scrollIntoView({ block: "end" });
+    return made;
+  };
   const button = (text, act) => {
-    const made = document.createElement("button");
+    const made = element("button", "", text);
     made.type = "button";
-    made.textContent = text;
     made.addEventListener("click", act);
     return made;
   };
-  const row = ({ who, text, options = [] }, last) => {
-    const item = document.createElement("li");
-    item.className = who;
-    item.textContent = text;
-    if (options.length > 0 && last) {
-      const list = document.createElement("div");
-      list.className = "options";
-      for (const { token, title } of options) {
-        list.append(button(title, () => (token ? client.choose(token, title) : client.say(title))));
-      }
-      item.append(list);
+  const choose = ({ token, title }) => {
+    if (token) session.request({ type: "OPTION_SELECT_REQUEST", token, rawQuery: title, intentId: "OptionSelect" });
+    else session.send(title);
+  };
+
+  function open() {
+    session?.close();
+    let name = localStorage.getItem(NAME_KEY);
+    const fresh = name === null;
+    name ??= `demo ${Date.now().toString(36)}`;
+    localStorage.setItem(NAME_KEY, name);
+    find("messages").replaceChildren();
+    session = stentor.open({ name });
+    session.on("reset", () => {
+      find("messages").replaceChildren();
+      chips = [];
+    });
+    session.on("event", take);
+    session.on("opened", draw);
+    session.on("outbox", unsent);
+    session.on("typing", ({ who, on }) => {
+      clearTimeout(typers.get(who));
+      typers.delete(who);
+      if (on) typers.set(who, setTimeout(() => typers.delete(who) && draw(), TYPING_VOID_MS));
+      draw();
+    });
+    session.on("refused", ({ text }) => row("note", text));
+    // The bot speaks first in a new chat.
+    if (fresh) {
+      const attributes = { currentUrl: location.href, isGreeting: true };
+      session.request({ type: "LAUNCH_REQUEST", isNewSession: true, intentId: "LaunchRequest", attributes });
     }
-    return item;
-  };
-  const show = () => {
-    find("state").dataset.state = client.online ? "on" : "off";
-    find("state-text").textContent = client.online ? "online" : "connecting again …";
-    find("typing").hidden = !client.typing;
-    find("messages").replaceChildren(...client.items.map((item, place) => row(item, place === client.items.length - 1)));
-    find("chips").replaceChildren(...client.chips.map((chip) => button(chip, () => client.say(chip))));
+  }
+
+  function take(event) {
+    const { kind, from, name, response } = event;
+    const who = name ?? "Somebody";
+    if (from) typers.delete(from);
+    if (kind === "asked") asked = true;
+    if (["reply", "noReply", "failed"].includes(kind)) asked = false;
+    if (kind === "message" && !event.greeting) {
+      const words = event.text ?? event.request?.rawQuery ?? "";
+      row(from === session.you ? "mine" : "theirs", from === session.you ? words : `${who}: ${words}`);
+      chips = [];
+    }
+    if (kind === "reply" || kind === "draftSent") answer(response);
+    if (kind === "notice") row("note", event.text);
+    if (kind === "failed") row("note", event.retryInS > 0 ? "That did not work; trying again …" : "That did not work. Please try again later.");
+    if (kind === "stepIn") row("note", `${who} has joined`);
+    if (kind === "stepOut") row("note", `${who} has left`);
+    if (kind === "ended") row("note", "This chat has ended. Your next message begins it again.");
+    draw();
+  }
+
+  function answer(response) {
+    const made = row("theirs", responseText(response));
+    const title = (entry) => (typeof entry === "string" ? { title: entry } : entry);
+    chips = (response.outputSpeech?.suggestions ?? []).map(title).filter((chip) => chip?.title);
+    const items = (response.displays ?? []).flatMap((display) => display?.items ?? []).filter((item) => item?.title);
+    if (items.length === 0) return;
+    const options = element("div", "options");
+    options.append(...items.map((item) => button(item.title, () => choose(item))));
+    made.append(options);
+  }
+
+  function unsent(items) {
+    for (const old of find("messages").querySelectorAll(".unsent")) old.remove();
+    for (const item of items.filter(({ text }) => text !== undefined)) {
+      const failed = item.state === "failed";
+      find("messages").append(element("li", `mine unsent${failed ? " failed" : ""}`, failed ? `${item.text}\nNot sent: ${item.reason}` : item.text));
+    }
     find("messages").lastElementChild?.scrollIntoView({ block: "end" });
-  };
-  client.addEventListener("change", show);
+  }
+
+  function draw() {
+    find("typing").hidden = !asked && typers.size === 0;
+    find("chips").replaceChildren(...chips.map((chip) => button(chip.title, () => choose({ ...chip, token: undefined }))));
+  }
+
+  stentor.on("state", ({ state, reason }) => {
+    find("state").dataset.state = state === "online" ? "on" : "off";
+    find("state-text").textContent = { online: "online", connecting: "connecting …", offline: "connecting again …", closed: reason }[state];
+  });
   find("form").addEventListener("submit", (event) => {
     event.preventDefault();
-    const text = find("text").value;
+    const text = find("text").value.trim();
     find("text").value = "";
-    if (text !== "") client.say(text);
+    if (text !== "") session.send(text);
   });
-  find("reset").addEventListener("click", () => client.reset());
-  show();
+  find("text").addEventListener("input", () => session.typing(find("text").value !== ""));
+  find("reset").addEventListener("click", () => {
+    localStorage.removeItem(NAME_KEY);
+    open();
+  });
+  open();
 }

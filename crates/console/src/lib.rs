@@ -10,7 +10,7 @@ pub const WIDGET_PAGE: &str = include_str!("../assets/widget.html");
 pub const CHAT_PAGE: &str = include_str!("../assets/chat.html");
 
 /// The agents' page.
-pub const AGENTS_PAGE: &str = "";
+pub const AGENTS_PAGE: &str = include_str!("../assets/agents.html");
 
 /// The page of an agent about one session, with the published widget.
 pub const AGENTS_WIDGET_PAGE: &str = include_str!("../assets/agents-widget.html");
@@ -25,10 +25,16 @@ pub const FILES: &[(&str, &str, &str)] = &[
     ("/stentor/lines.js", JAVASCRIPT, include_str!("../assets/stentor/lines.js")),
     ("/stentor/session.js", JAVASCRIPT, include_str!("../assets/stentor/session.js")),
     ("/stentor/store.js", JAVASCRIPT, include_str!("../assets/stentor/store.js")),
+    ("/agents/agents.css", CSS, include_str!("../assets/agents/agents.css")),
+    ("/agents/alerts.js", JAVASCRIPT, include_str!("../assets/agents/alerts.js")),
+    ("/agents/chat.js", JAVASCRIPT, include_str!("../assets/agents/chat.js")),
+    ("/agents/list.js", JAVASCRIPT, include_str!("../assets/agents/list.js")),
+    ("/agents/main.js", JAVASCRIPT, include_str!("../assets/agents/main.js")),
+    ("/agents/transcript.js", JAVASCRIPT, include_str!("../assets/agents/transcript.js")),
+    ("/agents/words.js", JAVASCRIPT, include_str!("../assets/agents/words.js")),
     ("/agents-widget.js", JAVASCRIPT, include_str!("../assets/agents-widget.js")),
     ("/demo.css", CSS, include_str!("../assets/demo.css")),
     ("/chat.js", JAVASCRIPT, include_str!("../assets/chat.js")),
-    ("/legacy-client.js", JAVASCRIPT, include_str!("../assets/legacy-client.js")),
 ];
 
 #[cfg(test)]
@@ -37,7 +43,7 @@ mod tests {
 
     #[test]
     fn s15_pages_have_no_inline_scripts_and_every_file_they_load_is_there() {
-        for page in [WIDGET_PAGE, CHAT_PAGE, AGENTS_WIDGET_PAGE] {
+        for page in [WIDGET_PAGE, CHAT_PAGE, AGENTS_PAGE, AGENTS_WIDGET_PAGE] {
             for tag in page.split("<script").skip(1) {
                 assert!(tag.split('>').next().is_some_and(|tag| tag.contains("src=")), "{tag}");
             }

@@ -13,6 +13,9 @@ use stentor_types::{
 use crate::outgoing::{self, Device, FailedTry, OutSender};
 use crate::request::relay_body;
 
+/// What agents' widgets call a visitor who has no name.
+const VISITOR: &str = "Visitor";
+
 /// One recipient's view of a session. The same view of the same event is always the same bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct LegacyView<'a> {
@@ -83,10 +86,12 @@ impl LegacyView<'_> {
         match &event.kind {
             // What only staff see (who listens, notes) has no place in the published widget.
             _ if event.audience == Audience::Staff => None,
-            EventKind::Joined { user, alias, display_name, .. }
-            | EventKind::SteppedIn { user, alias, display_name }
-                if *user != self.user =>
-            {
+            // Agents who listen are not shown, so this is the visitor. Without a name the widget says "Bot".
+            EventKind::Joined { user, alias, display_name, .. } if *user != self.user => {
+                let name = display_name.as_deref().unwrap_or(VISITOR);
+                Some(outgoing::user_joined(person(alias, Some(name)), time_ms))
+            }
+            EventKind::SteppedIn { user, alias, display_name } if *user != self.user => {
                 let sender = person(alias, display_name.as_deref());
                 Some(outgoing::user_joined(sender, time_ms))
             }
@@ -94,7 +99,7 @@ impl LegacyView<'_> {
                 Some(outgoing::user_left(person(alias, display_name.as_deref()), time_ms))
             }
             EventKind::Left { user, alias } if *user != self.user => {
-                Some(outgoing::user_left(person(alias, None), time_ms))
+                Some(outgoing::user_left(person(alias, Some(VISITOR)), time_ms))
             }
             // Their own widget has drawn it already. A greeting is the widget's, nobody said it.
             EventKind::Said(said) if said.user != self.user && !said.greeting => {

@@ -1,8 +1,10 @@
 // What one scenario plays on: its server, bots and browser pages, and the evidence when it fails.
 
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { Desk } from "./desk.mjs";
 import { RealBot } from "./real-bot.mjs";
 import { Server } from "./server.mjs";
 import { StubBot } from "../stub-bot.mjs";
@@ -31,11 +33,11 @@ export class Stage {
   }
 
   /** The bot that does what it is told, with a server in front of it. */
-  async withStubBot() {
+  async withStubBot({ widget = true } = {}) {
     const bot = new StubBot();
     await bot.start();
     this.#closing.push(() => bot.close());
-    return { bot, server: await this.#server(bot.url) };
+    return { bot, server: await this.#server(bot.url, widget) };
   }
 
   /**
@@ -51,6 +53,45 @@ export class Stage {
     return widget;
   }
 
+  /** The demo page, without the published widget. */
+  async page(server) {
+    const context = await this.chromium.newContext({ viewport: { width: 1100, height: 800 } });
+    this.#closing.push(() => context.close());
+    const page = await context.newPage();
+    await page.goto(server.origin);
+    return page;
+  }
+
+  /** The agents' page, logged in by a link of its own. */
+  async desk(server, subject) {
+    const context = await this.chromium.newContext({ viewport: { width: 1100, height: 800 } });
+    this.#closing.push(() => context.close());
+    const desk = new Desk(await context.newPage());
+    this.#widgets.push(desk);
+    await desk.load(this.#loginLink(server, subject));
+    return desk;
+  }
+
+  /** The published widget on the page for agents, logged in by a link of its own. */
+  async agentWidget(server, subject, sid) {
+    const context = await this.chromium.newContext({ viewport: { width: 900, height: 800 } });
+    this.#closing.push(() => context.close());
+    const page = await context.newPage();
+    await page.goto(this.#loginLink(server, subject));
+    await page.waitForSelector("#connection[data-state=online]");
+    const widget = new Widget(page);
+    this.#widgets.push(widget);
+    await page.goto(`${server.origin}/agents/widget/?isAdmin=true&sessionId=${sid}`);
+    await widget.open();
+    return widget;
+  }
+
+  #loginLink(server, subject) {
+    const who = ["--role", "agent", "--subject", subject.toLowerCase(), "--name", subject];
+    const key = ["--app", "demo", "--kid", "demo", "--key-file", join(server.data, "demo.key")];
+    return execFileSync(this.stentor, ["token", "mint", ...who, ...key, "--link", server.origin], { encoding: "utf8" }).trim();
+  }
+
   /** Screenshots and rows of all pages; returns the words for the report. */
   async evidence() {
     const words = [];
@@ -63,7 +104,7 @@ export class Stage {
       } catch (error) {
         words.push(`page ${index + 1} could not be looked at: ${error.message.split("\n")[0]}`);
       }
-      writeFileSync(join(this.#folder, `page-${index + 1}-frames.json`), JSON.stringify(widget.sockets, null, 1));
+      writeFileSync(join(this.#folder, `page-${index + 1}-frames.json`), JSON.stringify(widget.sockets ?? [], null, 1));
       if (widget.errors.length > 0) words.push(`page errors: ${widget.errors.slice(0, 5).join(" | ")}`);
     }
     words.push(`server log and frames: ${this.#folder}`);
@@ -76,13 +117,14 @@ export class Stage {
     }
   }
 
-  async #server(bot) {
+  async #server(bot, widget = true) {
     const data = mkdtempSync(join(this.#folder, "data-"));
     const server = new Server({
       binary: this.stentor,
       log: join(this.#folder, "server.log"),
-      arguments: ["--data", data, "--bot", bot, "--widget-dir", join(this.peers, "widget")],
+      arguments: ["--data", data, "--bot", bot, ...(widget ? ["--widget-dir", join(this.peers, "widget")] : [])],
     });
+    server.data = data;
     this.#closing.push(() => server.close());
     await server.start();
     return server;

@@ -1,0 +1,132 @@
+// People: the agents' page, the published widget as a second agent, and a visitor in the published widget.
+
+import assert from "node:assert/strict";
+
+import { until } from "../lib/wait.mjs";
+
+const JOIN = ".xappw-admin-input-form__btn";
+const system = async (widget) => (await widget.rows()).filter(({ who }) => who === "system").map(({ text }) => text);
+const seesLine = (widget, text) => until(`a line ${text}`, async () => (await system(widget)).some((line) => text.test(line)), { seen: () => widget.rows() });
+
+/** The session that a desk has open. */
+async function openSid(desk) {
+  return desk.page.evaluate(() => document.querySelector('.row[aria-current="true"]').dataset.sid);
+}
+
+export default [
+  {
+    name: "agents on their page and in the published widget listen, step in, talk and hand back, over reloads and kill -9",
+    async run(stage) {
+      const { server, bot } = await stage.withStubBot();
+      const visitor = await stage.widget(server);
+      await visitor.sees("Hello from the stub.");
+      await visitor.say("I am lost");
+      await visitor.sees("echo: I am lost");
+
+      const ada = await stage.desk(server, "Ada");
+      await ada.open("open", "I am lost");
+      await ada.sees("visitor", "I am lost");
+      await ada.sees("bot", "echo: I am lost");
+      const ben = await stage.agentWidget(server, "Ben", await openSid(ada));
+      await ben.sees("echo: I am lost");
+      assert.deepEqual(await system(visitor).then((lines) => lines.filter((line) => /Ada|Ben/.test(line))), [], "both listen without a trace");
+
+      await ada.takeOver();
+      await seesLine(visitor, /Ada has joined/);
+      await ada.say("I am Ada");
+      await visitor.sees("I am Ada");
+      await ben.sees("I am Ada");
+      await ada.note("a regular");
+
+      await ben.page.fill("#adminBarInput", "Benjamin");
+      await ben.page.click(JOIN);
+      await seesLine(visitor, /Ben has joined/);
+      await ben.say("and I am Ben");
+      await visitor.sees("and I am Ben");
+      await ada.sees("ours", "and I am Ben");
+
+      await server.kill();
+      await server.start();
+      await ada.online();
+      await ada.say("still here");
+      await visitor.sees("still here", { within: 30_000 });
+      await visitor.say("good");
+      await ada.sees("visitor", "good");
+      await ben.sees("good", { within: 30_000 });
+
+      // A page of the published widget that was loaded anew shows nobody as joined, so nobody is.
+      await ben.reload();
+      await seesLine(visitor, /Ben has left/);
+      await ada.page.reload();
+      await ada.online();
+      await ada.open("mine", /./);
+      await ada.sees("me", "I am Ada");
+      await ada.handBack();
+      await seesLine(visitor, /Ada has left/);
+      await visitor.say("and now?");
+      await visitor.sees("echo: and now?");
+      const told = bot.requests.at(-1).body.attributes.handBack.transcript.map(({ text }) => text);
+      assert.deepEqual(told, ["I am Ada", "and I am Ben", "still here", "good"]);
+      assert.ok(!(await visitor.texts()).includes("a regular"), "notes stay among colleagues");
+      assert.deepEqual([...visitor.errors, ...ada.errors, ...ben.errors], []);
+    },
+  },
+  {
+    name: "a bot's answer that comes after an agent has stepped in is a draft: reworded, and only then seen",
+    async run(stage) {
+      const { server, bot } = await stage.withStubBot();
+      const visitor = await stage.widget(server);
+      await visitor.sees("Hello from the stub.");
+      const ada = await stage.desk(server, "Ada");
+      await ada.open("open", "Hello");
+      bot.hold();
+      await visitor.say("slow question");
+      await bot.untilAsked("slow question");
+      await ada.takeOver();
+      bot.release();
+      await ada.sees("draft", /echo: slow question/);
+      assert.ok(!(await visitor.texts()).includes("echo: slow question"));
+      await ada.page.click(".draft button:has-text('Edit')");
+      await ada.say("a better answer");
+      await visitor.sees("a better answer");
+      await until("the draft to go", async () => !(await ada.rows()).some(([name]) => name === "draft"));
+      assert.ok(!(await visitor.texts()).includes("echo: slow question"));
+      assert.deepEqual(ada.errors, []);
+    },
+  },
+  {
+    name: "a login link works once, and its code leaves the address",
+    async run(stage) {
+      const { server } = await stage.withStubBot();
+      const ada = await stage.desk(server, "Ada");
+      assert.ok(!ada.page.url().includes("login"), ada.page.url());
+      await ada.page.click("#settings-open");
+      await ada.page.click("#logout");
+      await ada.page.waitForSelector("#login:not([hidden])");
+    },
+  },
+  {
+    name: "our own chat on the demo page: options, reload, kill -9 and a new chat",
+    async run(stage) {
+      const { server } = await stage.withStubBot({ widget: false });
+      const page = await stage.page(server);
+      const rows = () => page.$$eval("#messages li", (items) => items.map((item) => item.firstChild.textContent));
+      const sees = (texts) => until(`rows ${texts}`, async () => JSON.stringify(await rows()) === JSON.stringify(texts), { seen: rows });
+      const say = async (text) => {
+        await page.fill("#text", text);
+        await page.press("#text", "Enter");
+      };
+      await sees(["Hello from the stub."]);
+      await say("one");
+      await sees(["Hello from the stub.", "one", "echo: one"]);
+      await server.kill();
+      await say("two");
+      await server.start();
+      await sees(["Hello from the stub.", "one", "echo: one", "two", "echo: two"]);
+      await page.reload();
+      await sees(["Hello from the stub.", "one", "echo: one", "two", "echo: two"]);
+      await page.click("#reset");
+      await sees(["Hello from the stub."]);
+    },
+  },
+];
