@@ -4,12 +4,14 @@
 //! (its settings), `answer` (how answers look).
 
 mod answer;
+mod api;
 mod body;
 mod files;
 mod frames;
 mod handshake;
 mod inject;
 mod login;
+mod read;
 
 use std::{
     convert::Infallible,
@@ -43,6 +45,9 @@ use crate::{
 const HEADER_WAIT: Duration = Duration::from_secs(5);
 /// Longest head of a request, in bytes. A server URL with a token is below 4 KiB.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// The description of the HTTP API.
+const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 
 type Answer = Response<AnswerBody>;
 
@@ -133,6 +138,10 @@ async fn answer<B: Ingress>(
         }
         (_, "/v2/stream" | "/v2/frames" | "/api/v1/login" | "/api/v1/logout") => {
             answer::wrong_method("POST")
+        }
+        (_, path) if api::is_mine(path) => api::serve(shared, peer, request, life).await,
+        (&Method::GET, "/api/v1/openapi.json") => {
+            answer::file(&request, "application/json", answer::AN_HOUR, OPENAPI.into())
         }
         (&Method::GET, "/api/v1/me") => login::me(shared, &request),
         (&Method::GET, _) => page(shared, peer, &request).await,

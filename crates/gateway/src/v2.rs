@@ -21,4 +21,5 @@ mod shown;
 pub(crate) use self::{
     connection::Connection,
     line::{Exchanged, Line},
+    lists::{item, list_request, to_hex},
 };

@@ -7,10 +7,11 @@
 //!
 //! Reading order: [`json`] (the guard and the tree), [`router_message`] (frames in), [`outgoing`]
 //! (frames out), [`url`] (the dialled address), [`request`] (what the visitor says to the bot),
-//! [`response`] (what the bot answers), [`v2`] (the second dialect).
+//! [`response`] (what the bot answers), [`v2`] (the second dialect), [`api`] (plain requests).
 
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod json;
 mod legacy_view;
 pub mod outgoing;

@@ -27,6 +27,12 @@ pub const FIRST_EVENTS: u64 = 100;
 /// Longest name that a client may give a session, in characters.
 pub const NAME_CHARS_MAX: usize = 200;
 
+/// The JSON Schema of an event, for other documents.
+#[cfg(test)]
+pub(crate) fn event_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    generator.subschema_for::<event::EventFrame<'static>>()
+}
+
 /// The JSON Schemas of all frames, by direction.
 #[cfg(test)]
 mod schema;

@@ -112,9 +112,12 @@ async fn p5_streams_and_exchanges_keep_every_promise_of_a_socket_over_cuts_and_k
     assert_eq!(numbers, expected, "I8");
     let said = seen.iter().filter(|event| event["kind"] == "message").count();
     assert_eq!((said, bot.seen().len()), (6, 6), "I5");
-    // The same over a socket: the same events.
+    // The same over a socket: the same events, and who types is told.
     let mut other = SecondClient::visitor("chat", 7).vouched(device.as_str().unwrap());
     other.connect(server.port()).await.unwrap();
+    let typing = json!({ "t": "typing", "sid": sid, "on": true });
+    web.exchange(&[hello.clone(), open(None, 6), typing]).await.unwrap();
+    while other.next().await.unwrap()["t"] != "typing" {}
     other.event("the last", |event| event["n"] == *numbers.last().unwrap()).await.unwrap();
     assert!(seen.iter().all(|event| other.events[&event["n"].as_u64().unwrap()] == *event), "I3");
 }

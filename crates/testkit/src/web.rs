@@ -22,6 +22,8 @@ pub struct Web {
     pub cookie: Option<String>,
     /// What is sent as bearer token.
     pub bearer: Option<String>,
+    /// What is sent as `Idempotency-Key`.
+    pub key: Option<String>,
 }
 
 /// A stream of server-sent events.
@@ -38,7 +40,7 @@ impl Web {
     #[must_use]
     pub fn new(port: u16) -> Self {
         let origin = Some(format!("http://127.0.0.1:{port}"));
-        Self { port, origin, cookie: None, bearer: None }
+        Self { port, origin, cookie: None, bearer: None, key: None }
     }
 
     /// A request and its whole answer. A cookie that comes with it is kept.
@@ -114,6 +116,7 @@ impl Web {
             (header::ORIGIN, &self.origin),
             (header::COOKIE, &self.cookie),
             (header::AUTHORIZATION, &bearer),
+            (header::HeaderName::from_static("idempotency-key"), &self.key),
         ] {
             if let Some(value) = value {
                 request = request.header(name, value);

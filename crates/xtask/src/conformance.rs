@@ -130,23 +130,25 @@ fn is_good(verdict: &str) -> bool {
 }
 
 /// A loopback address that nobody listened on a moment ago.
-fn free_address() -> anyhow::Result<String> {
+/// An address that nobody listens on just now.
+pub(crate) fn free_address() -> anyhow::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").context("failed to find a free port")?;
     Ok(listener.local_addr().context("failed to read the free port")?.to_string())
 }
 
-fn wait_for(address: &str, server: &mut Background) -> anyhow::Result<()> {
+/// Waits until a server takes connections.
+pub(crate) fn wait_for(address: &str, server: &mut Background) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(15);
     while Instant::now() < deadline {
         if TcpStream::connect(address).is_ok() {
             return Ok(());
         }
-        if let Some(status) = server.0.try_wait().context("failed to watch the echo server")? {
-            anyhow::bail!("the echo server ended with {status}");
+        if let Some(status) = server.0.try_wait().context("failed to watch the server")? {
+            anyhow::bail!("the server ended with {status}");
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    anyhow::bail!("the echo server does not listen on {address}")
+    anyhow::bail!("the server does not listen on {address}")
 }
 
 #[cfg(test)]

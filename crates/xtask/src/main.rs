@@ -8,6 +8,7 @@
     reason = "a task runner talks to the terminal"
 )]
 
+mod api;
 mod bench;
 mod browser;
 mod client;
@@ -41,7 +42,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Everything: layers, unit and contract tests, simulation, WebSocket conformance, the JavaScript client, real browser and real bot
+    /// Everything: layers, unit and contract tests, simulation, WebSocket conformance, the HTTP API, the JavaScript client, real browser and real bot
     Test(suite::Options),
     /// Seeded simulation of many schedules; a failure prints its seed and step
     Simulate(simulate::Options),
@@ -51,7 +52,7 @@ enum Task {
     Bench(bench::Options),
     /// Who may depend on whom, file lengths, and things that must not be committed
     Layers,
-    /// Fetches the pinned peers (real bot, widget, browser driver, conformance suite) into target/peers
+    /// Fetches the pinned peers (real bot, widget, browser driver, conformance suites) into target/peers
     Peers,
 }
 

@@ -17,6 +17,7 @@ const WIDGET_INTEGRITY: &str = "sha512-rsBVMSsebbFAfzkMvcT2JmqPHZv5J1H+ESzBl16I0
 
 /// Runs the Autobahn case files without Python 2 and without Docker.
 const KOSOKU: &str = "kosoku==0.1.0";
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
 const NODE_HOW: &str = "install Node.js 20 or newer with npm, and let it reach the npm registry";
 const PYTHON_HOW: &str = "install Python 3.10 or newer with venv, and let pip reach PyPI";
@@ -29,6 +30,7 @@ pub(crate) fn fetch_all(workspace: &Workspace, report: &mut Report) {
         ("widget", widget(workspace)),
         ("browser driver", browser_driver(workspace)),
         ("kosoku", kosoku(workspace)),
+        ("schemathesis", schemathesis(workspace)),
         ("chromium", chromium()),
     ];
     for (name, result) in fetched {
@@ -64,8 +66,14 @@ pub(crate) fn widget(workspace: &Workspace) -> Result<PathBuf, Skip> {
 
 /// The `kosoku` program.
 pub(crate) fn kosoku(workspace: &Workspace) -> Result<PathBuf, Skip> {
-    fetch_kosoku(&workspace.peers().join("kosoku"))
+    fetch_python(&workspace.peers().join("kosoku"), KOSOKU, "kosoku")
         .map_err(|error| skip("kosoku", &error, PYTHON_HOW))
+}
+
+/// The `schemathesis` program.
+pub(crate) fn schemathesis(workspace: &Workspace) -> Result<PathBuf, Skip> {
+    fetch_python(&workspace.peers().join("schemathesis"), SCHEMATHESIS, "schemathesis")
+        .map_err(|error| skip("schemathesis", &error, PYTHON_HOW))
 }
 
 /// A Chromium on this machine; never a downloaded one.
@@ -118,9 +126,10 @@ fn fetch_widget(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder.to_path_buf())
 }
 
-fn fetch_kosoku(folder: &Path) -> anyhow::Result<PathBuf> {
-    let program = folder.join("bin/kosoku");
-    if is_fresh(folder, KOSOKU) && program.exists() {
+/// Installs one pinned package into an environment of its own.
+fn fetch_python(folder: &Path, package: &str, name: &str) -> anyhow::Result<PathBuf> {
+    let program = folder.join("bin").join(name);
+    if is_fresh(folder, package) && program.exists() {
         return Ok(program);
     }
     need("python3")?;
@@ -129,9 +138,9 @@ fn fetch_kosoku(folder: &Path) -> anyhow::Result<PathBuf> {
         "install",
         "--quiet",
         "--disable-pip-version-check",
-        KOSOKU,
+        package,
     ]))?;
-    mark_fresh(folder, KOSOKU)?;
+    mark_fresh(folder, package)?;
     Ok(program)
 }
 

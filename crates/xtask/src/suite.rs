@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use crate::process::run_seen;
 use crate::report::Report;
 use crate::workspace::Workspace;
-use crate::{browser, client, conformance, layers, simulate};
+use crate::{api, browser, client, conformance, layers, simulate};
 
 /// Schedules simulated in every test run.
 const SEEDS_PER_RUN: u64 = 2000;
@@ -26,6 +26,7 @@ enum Part {
     Cargo,
     Simulation,
     Conformance,
+    Api,
     Client,
     Browser,
 }
@@ -50,6 +51,9 @@ pub(crate) fn run(
     }
     if wanted(Part::Conformance) && built {
         conformance::run(workspace, report)?;
+    }
+    if wanted(Part::Api) && built {
+        api::run(workspace, report)?;
     }
     if wanted(Part::Client) && built {
         client::run(workspace, report)?;

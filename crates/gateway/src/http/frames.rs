@@ -71,17 +71,36 @@ pub(super) async fn exchange<B: Ingress>(
 ) -> Answer {
     let (headers, begun) = begin(shared, peer, request, life).await;
     let answer = match begun {
-        Ok((handler, slot, frames)) => {
-            let (done, exchanged) = oneshot::channel();
-            life.tasks.spawn(Line::exchange(Arc::clone(shared), handler, slot, frames, done));
-            match exchanged.await {
-                Ok(exchanged) => answers(exchanged),
-                Err(_) => unavailable(),
-            }
-        }
+        Ok(begun) => match exchange_with(shared, begun, life).await {
+            Some(exchanged) => closed(&exchanged).unwrap_or_else(|| answers(exchanged)),
+            None => unavailable(),
+        },
         Err(answer) => answer,
     };
     share(&headers, answer)
+}
+
+/// The answers to some frames of somebody, who may be closed at any time.
+pub(super) async fn run<B: Ingress>(
+    shared: &Arc<Shared<B>>,
+    stranger: Stranger,
+    frames: VecDeque<Utf8Bytes>,
+    life: &Life,
+) -> Result<Exchanged, Answer> {
+    let (handler, slot) = connect(shared, stranger, life)?;
+    let exchanged = exchange_with(shared, (handler, slot, frames), life).await;
+    exchanged.ok_or_else(unavailable)
+}
+
+/// Lives in a task of its own: whoever hangs up must not leave half of a connection behind.
+async fn exchange_with<B: Ingress>(
+    shared: &Arc<Shared<B>>,
+    (handler, slot, frames): Begun<B>,
+    life: &Life,
+) -> Option<Exchanged> {
+    let (done, exchanged) = oneshot::channel();
+    life.tasks.spawn(Line::exchange(Arc::clone(shared), handler, slot, frames, done));
+    exchanged.await.ok()
 }
 
 type Begun<B> = (Connection<B>, Arc<Slot<Arc<crate::batch::Batch>>>, VecDeque<Utf8Bytes>);
@@ -115,6 +134,17 @@ async fn open<B: Ingress>(
     let body = body::read(request, BODY_BYTES_MAX).await?;
     let frames =
         lines(&body).map_err(|text| answer::problem(StatusCode::BAD_REQUEST, "malformed", text))?;
+    let (handler, slot) = connect(shared, stranger, life)?;
+    Ok((handler, slot, frames))
+}
+
+type Connected<B> = (Connection<B>, Arc<Slot<Arc<crate::batch::Batch>>>);
+
+fn connect<B: Ingress>(
+    shared: &Arc<Shared<B>>,
+    stranger: Stranger,
+    life: &Life,
+) -> Result<Connected<B>, Answer> {
     if life.drain.is_cancelled() {
         return Err(unavailable());
     }
@@ -124,7 +154,7 @@ async fn open<B: Ingress>(
         slot.close(Closing::DRAIN);
     }
     let handler = Connection::new(Arc::clone(shared), slot.number(), stranger);
-    Ok((handler, slot, frames))
+    Ok((handler, slot))
 }
 
 fn lines(body: &Bytes) -> Result<VecDeque<Utf8Bytes>, &'static str> {
@@ -138,27 +168,29 @@ fn lines(body: &Bytes) -> Result<VecDeque<Utf8Bytes>, &'static str> {
     }
 }
 
+/// The answer, if the connection was closed before everything was answered.
+pub(super) fn closed(exchanged: &Exchanged) -> Option<Answer> {
+    let closing = exchanged.closing?;
+    let code = u16::from(closing.code);
+    let status = match code {
+        4029 => StatusCode::TOO_MANY_REQUESTS,
+        4401 => StatusCode::UNAUTHORIZED,
+        4403 => StatusCode::FORBIDDEN,
+        4404 => StatusCode::NOT_FOUND,
+        4500 => StatusCode::BAD_REQUEST,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    // What was answered before counts all the same.
+    let frames = exchanged.answers.split(|byte| *byte == b'\n');
+    let frames: Vec<serde_json::Value> =
+        frames.filter_map(|frame| serde_json::from_slice(frame).ok()).collect();
+    let told = serde_json::json!({ "code": code, "text": closing.text, "frames": frames });
+    Some(retry_later(answer::json(status, &told)))
+}
+
 fn answers(exchanged: Exchanged) -> Answer {
-    let Exchanged { answers, closing } = exchanged;
-    if let Some(closing) = closing {
-        let code = u16::from(closing.code);
-        let status = match code {
-            4029 => StatusCode::TOO_MANY_REQUESTS,
-            4401 => StatusCode::UNAUTHORIZED,
-            4403 => StatusCode::FORBIDDEN,
-            4404 => StatusCode::NOT_FOUND,
-            4500 => StatusCode::BAD_REQUEST,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        // What was answered before counts all the same.
-        let answers = String::from_utf8_lossy(&answers).into_owned();
-        let frames: Vec<serde_json::Value> =
-            answers.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let told = serde_json::json!({ "code": code, "text": closing.text, "frames": frames });
-        return retry_later(status, answer::json(status, &told));
-    }
     let mut answer = answer::empty(StatusCode::OK);
-    *answer.body_mut() = answer::body(answers);
+    *answer.body_mut() = answer::body(exchanged.answers);
     let kind = HeaderValue::from_static("application/x-ndjson");
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);
     answer
@@ -166,11 +198,12 @@ fn answers(exchanged: Exchanged) -> Answer {
 
 fn unavailable() -> Answer {
     let status = StatusCode::SERVICE_UNAVAILABLE;
-    retry_later(status, answer::problem(status, "busy", "this gateway goes away; come back"))
+    retry_later(answer::problem(status, "busy", "this gateway goes away; come back"))
 }
 
-fn retry_later(status: StatusCode, mut answer: Answer) -> Answer {
-    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+/// Says when to come back, where coming back helps.
+pub(super) fn retry_later(mut answer: Answer) -> Answer {
+    if matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     answer

@@ -2,7 +2,7 @@
 
 use std::{fmt, pin::Pin, time::Duration};
 
-use stentor_apps::App;
+use stentor_apps::{App, Limits};
 use stentor_protocol::{
     sanitise_display_name,
     v2::{RoleName, Viewer},
@@ -16,6 +16,9 @@ use crate::shared::now;
 
 /// Prefix of the secrets that anonymous visitors of the second dialect keep.
 const DEVICE_PREFIX: &str = "sd_";
+
+/// Staff, and programs above all, deal with many sessions at once.
+const STAFF_FACTOR: u32 = 10;
 
 /// Who somebody has proved to be within an app. `Debug` shows no secrets.
 #[derive(Clone)]
@@ -93,6 +96,18 @@ impl Principal {
         let now = now().as_secs();
         let after = |at: u64| Duration::from_secs(at.saturating_sub(now));
         self.expires.map(|at| Box::pin(tokio::time::sleep(after(at))))
+    }
+
+    /// How much they may say: an app's limits are meant for visitors.
+    pub(crate) fn limits(&self, app: &App) -> Limits {
+        let mut limits = app.limits;
+        if self.is_staff() {
+            limits.messages_per_second *= f64::from(STAFF_FACTOR);
+            limits.burst = limits.burst.saturating_mul(STAFF_FACTOR);
+            let factor = usize::try_from(STAFF_FACTOR).unwrap_or(1);
+            limits.connections_per_user = limits.connections_per_user.saturating_mul(factor);
+        }
+        limits
     }
 
     pub(crate) const fn is_staff(&self) -> bool {

@@ -1,6 +1,7 @@
 //! A connection of the second dialect from open to close: greeted, then a table of sessions.
 
 use std::{
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -15,7 +16,7 @@ use stentor_protocol::v2::{
 };
 use stentor_types::{AppId, SessionId};
 use stentor_wire::pb;
-use tokio::time::Sleep;
+use tokio::{task::JoinHandle, time::Sleep};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::debug;
 
@@ -60,6 +61,8 @@ pub(crate) struct Connection<B: Ingress> {
     nonsense: u8,
     leaving: bool,
     pub(super) listings: Vec<Listing<B>>,
+    /// Signs of typing on their way. Whoever leaves before they have arrived is not in the session any more.
+    pub(super) signals: Vec<JoinHandle<()>>,
     pub(super) watching: bool,
     lists_missed: bool,
 }
@@ -88,6 +91,7 @@ impl<B: Ingress> Connection<B> {
             nonsense: 0,
             leaving: false,
             listings: Vec::new(),
+            signals: Vec::new(),
             watching: false,
             lists_missed: false,
         }
@@ -133,7 +137,8 @@ impl<B: Ingress> Connection<B> {
                 (Principal::device(app.id.clone(), device), fresh)
             }
         };
-        if !self.shared.limiter.enter(principal.visitor.user, app.limits.connections_per_user) {
+        let max = principal.limits(app).connections_per_user;
+        if !self.shared.limiter.enter(principal.visitor.user, max) {
             self.shared.metrics.refused(Refusal::UserConnections);
             return Err(closing::CROWDED);
         }
@@ -166,7 +171,7 @@ impl<B: Ingress> Connection<B> {
     /// Nothing is asked for, nothing is to be asked, and every `open` is answered.
     pub(super) fn is_quiet(&self) -> bool {
         let seats = self.seats.iter().all(|seat| seat.is_idle() && seat.welcome.is_none());
-        seats && self.listings.is_empty()
+        seats && self.listings.is_empty() && self.signals.is_empty()
     }
 
     fn refuse(&self, refusal: Refusal, closing: Closing) -> Closing {
@@ -191,7 +196,7 @@ impl<B: Ingress> Connection<B> {
         let Some(principal) = &self.principal else { return false };
         let Some(app) = self.shared.app(&principal.app) else { return false };
         self.shared.limiter.address_may_speak(address)
-            && self.shared.limiter.may_speak(principal.visitor.user, &app.limits)
+            && self.shared.limiter.may_speak(principal.visitor.user, &principal.limits(&app))
     }
 
     /// Somebody in a session types.
@@ -288,6 +293,7 @@ impl<B: Ingress> Handler for Connection<B> {
         self.merge_seats();
         self.principal = Some(principal);
         self.poll_lists(context, frames);
+        self.signals.retain_mut(|signal| Pin::new(signal).poll(context).is_pending());
         Poll::Pending
     }
 

@@ -195,9 +195,10 @@ impl<B: Ingress> Connection<B> {
         let kind = Some(pb::request::Kind::Signal(signal));
         let request = pb::Request { app: principal.app.as_str().to_owned(), kind };
         let bus = std::sync::Arc::clone(&self.shared.bus);
-        tokio::spawn(async move {
+        let signal = tokio::spawn(async move {
             let _ = bus.request(session.partition(), request.encode_to_vec().into()).await;
         });
+        self.signals.push(signal);
     }
 
     /// Two names may turn out to be one session: the later one counts.

@@ -11,6 +11,7 @@ use stentor_protocol::v2::{
     Code, Done, Filter, Item, ItemState, List, ListChanged, Listed, Person, RoleName, Speaker,
     Watch, encode,
 };
+use stentor_types::UserKey;
 use stentor_wire::{pb, session_id, user_to_bytes};
 
 use super::{Connection, seat::refusal};
@@ -58,23 +59,10 @@ impl<B: Ingress> Connection<B> {
         if !principal.is_staff() {
             return refuse(Code::Forbidden, Code::Forbidden.advice());
         }
-        let Some(after) = list.after.as_deref().map_or(Some(Bytes::new()), from_hex) else {
-            return refuse(Code::Malformed, "after: not what `next` said");
-        };
-        let filter = match list.filter {
-            Filter::All => pb::ListFilter::All,
-            Filter::Waiting => pb::ListFilter::Waiting,
-            Filter::Mine => pb::ListFilter::Mine,
-            Filter::Open => pb::ListFilter::Open,
-            Filter::Ended => pb::ListFilter::Ended,
-        };
-        Some(pb::ListRequest {
-            filter: filter.into(),
-            user: user_to_bytes(principal.visitor.user),
-            search: list.search.clone(),
-            after,
-            limit: list.limit.unwrap_or(0),
-        })
+        match list_request(list, principal.visitor.user) {
+            Ok(request) => Some(request),
+            Err(text) => refuse(Code::Malformed, text),
+        }
     }
 
     pub(super) fn watch(&mut self, watch: &Watch, frames: &mut Frames) {
@@ -130,6 +118,28 @@ impl<B: Ingress> Connection<B> {
     }
 }
 
+/// A request for a list.
+///
+/// # Errors
+/// Its cursor is none; the text says so.
+pub(crate) fn list_request(list: &List, user: UserKey) -> Result<pb::ListRequest, &'static str> {
+    let after = list.after.as_deref().map_or(Some(Bytes::new()), from_hex);
+    let filter = match list.filter {
+        Filter::All => pb::ListFilter::All,
+        Filter::Waiting => pb::ListFilter::Waiting,
+        Filter::Mine => pb::ListFilter::Mine,
+        Filter::Open => pb::ListFilter::Open,
+        Filter::Ended => pb::ListFilter::Ended,
+    };
+    Ok(pb::ListRequest {
+        filter: filter.into(),
+        user: user_to_bytes(user),
+        search: list.search.clone(),
+        after: after.ok_or("after: not what `next` said")?,
+        limit: list.limit.unwrap_or(0),
+    })
+}
+
 /// A session in a list, as one of the staff sees it.
 pub(crate) fn item(listed: &pb::Listed, user: &Bytes) -> Option<Item> {
     let people = listed.people.iter().map(|person| Person {
@@ -162,7 +172,8 @@ pub(crate) fn item(listed: &pb::Listed, user: &Bytes) -> Option<Item> {
     })
 }
 
-fn to_hex(bytes: &[u8]) -> String {
+/// A cursor as text.
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
