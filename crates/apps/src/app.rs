@@ -1,6 +1,10 @@
 //! An app whose every value has been checked.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use stentor_tokens::Keys;
 use stentor_types::AppId;
@@ -31,6 +35,8 @@ pub struct App {
     pub agent_grace: Duration,
     /// Keys of the operator, who vouches for visitors and agents with them.
     pub keys: Keys,
+    /// Subjects and ids of tokens that are not believed any more.
+    pub revoked: BTreeSet<String>,
     /// Settings for hosted widgets, passed on as they are.
     pub widget: BTreeMap<String, serde_json::Value>,
 }

@@ -162,6 +162,7 @@ fn check(id: Option<AppId>, spec: RawSpec, folder: &Path, problems: &mut Problem
         problems.range("spec.grace.agentSeconds", spec.grace.agent_seconds, 120, (10, 86_400));
     let bot = spec.bot.and_then(|bot| check_bot(bot, folder, problems));
     let keys = check_keys(spec.auth.keys, folder, problems);
+    let revoked = spec.auth.revoked.into_iter().collect();
     let widget = spec.widget;
     let id = id?;
     Some(App {
@@ -175,6 +176,7 @@ fn check(id: Option<AppId>, spec: RawSpec, folder: &Path, problems: &mut Problem
         visitor_grace: Duration::from_secs(visitor_grace),
         agent_grace: Duration::from_secs(agent_grace),
         keys,
+        revoked,
         widget,
     })
 }

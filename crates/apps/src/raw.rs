@@ -63,6 +63,8 @@ pub(crate) struct RawSecret {
 pub(crate) struct RawAuth {
     #[serde(default)]
     pub(crate) keys: Vec<RawKey>,
+    #[serde(default)]
+    pub(crate) revoked: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

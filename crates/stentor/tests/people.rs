@@ -206,6 +206,42 @@ async fn s1_roles_may_do_what_they_may_and_forged_or_late_tokens_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s16_who_is_revoked_is_closed_and_stays_out() {
+    let apps = tempfile::tempdir().unwrap();
+    let app = |auth: &str| {
+        let app = format!(
+            "apiVersion: stentor.dev/v1alpha1\nkind: ChatApp\nmetadata: {{ name: demo }}\nspec: \
+             {{ auth: {{ {auth}keys: [{{ kid: demo, algorithm: HS256, file: key }}] }} }}\n"
+        );
+        std::fs::write(apps.path().join("demo.yaml"), app).unwrap();
+    };
+    std::fs::write(apps.path().join("key"), "k".repeat(64)).unwrap();
+    app("");
+    let folder = apps.path().display().to_string();
+    let server = Process::start(Path::new(PROGRAM), &["--apps", &folder]).await.unwrap();
+    let token = |subject: &str| {
+        let output = mint(&apps.path().join("key"), "agent", subject, &[]);
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let mut visitor = SecondClient::visitor("people", 1);
+    visitor.connect(server.port()).await.unwrap();
+    settled(&mut visitor, "hello").await;
+    let (ada, bob) = (token("ada"), token("bob"));
+    let mut gone = SecondClient::with_token(&visitor.sid, 8, &ada);
+    let mut stays = SecondClient::with_token(&visitor.sid, 9, &bob);
+    gone.connect(server.port()).await.unwrap();
+    stays.connect(server.port()).await.unwrap();
+    app("revoked: [ada], ");
+    // Whatever comes makes the socket look at who it serves; without anything it is the next ping.
+    let closed = async { while gone.ask(json!({"t": "list"})).await.is_ok() {} };
+    tokio::time::timeout(stentor_testkit::PATIENCE, closed).await.unwrap();
+    let hello = |token: &str| json!({"t": "hello", "app": "demo", "token": token});
+    assert_eq!(closed_after(server.port(), "/", &[hello(&ada)]).await.unwrap(), 4401);
+    settled(&mut visitor, "still here").await;
+    stays.event("the visitor", says("still here")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_widgets_visitor_is_seen_and_answered_by_an_agent() {
     let (server, bot) = start().await;
     let port = server.port();

@@ -97,6 +97,9 @@ pub enum TokenError {
     /// A login code or a cookie where a token is wanted, or the other way round.
     #[error("the token is not for this: a login code is spent by opening its link")]
     Purpose,
+    /// The operator has taken it back.
+    #[error("the token was revoked (`auth.revoked`)")]
+    Revoked,
     /// The key cannot do what is asked.
     #[error(
         "the key cannot be used for this: sign with the private key, verify with the public one"

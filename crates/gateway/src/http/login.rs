@@ -58,11 +58,14 @@ pub(super) async fn login<B>(
 
 /// Who is logged in.
 pub(super) fn me<B, T>(shared: &Arc<Shared<B>>, request: &Request<T>) -> Answer {
-    let claims = login_cookie(request.headers()).and_then(|cookie| shared.logins.claims(&cookie));
+    let cookie = login_cookie(request.headers());
+    let claims = cookie.as_ref().and_then(|cookie| shared.logins.claims(cookie));
     let app = claims.as_ref().and_then(|claims| shared.apps().get(&claims.aud).cloned());
-    let held = |key: &str| app.is_some_and(|app| app.keys.get(key).is_some());
+    let held = app
+        .zip(cookie)
+        .is_some_and(|(app, cookie)| shared.logins.principal(&app, &cookie).is_some());
     match claims {
-        Some(claims) if claims.by.as_deref().is_some_and(held) => answer::json(
+        Some(claims) if held => answer::json(
             StatusCode::OK,
             &json!({
                 "app": claims.aud,

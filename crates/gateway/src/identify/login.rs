@@ -76,6 +76,9 @@ impl Logins {
         if claims.role == Role::Visitor {
             return Err(LoginError::Forged(TokenError::Purpose));
         }
+        if app.revoked.contains(&claims.sub) || app.revoked.contains(&id) {
+            return Err(LoginError::Forged(TokenError::Revoked));
+        }
         let now = now().as_secs();
         if made.saturating_add(LEEWAY_S) < self.began {
             return Err(LoginError::Stale);

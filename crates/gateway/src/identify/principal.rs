@@ -33,6 +33,8 @@ pub(crate) struct Principal {
     pub(crate) expires: Option<u64>,
     /// The key by which the operator has vouched for them.
     pub(crate) key: Option<Box<str>>,
+    /// The id of the token itself, if it has one.
+    pub(crate) token: Option<Box<str>>,
 }
 
 /// The secret of an anonymous visitor: 128 random bits, so knowing it is proof enough.
@@ -53,6 +55,7 @@ impl Principal {
             bot_user: visitor.user.to_string().into(),
             expires: None,
             key: None,
+            token: None,
         }
     }
 
@@ -62,12 +65,13 @@ impl Principal {
     /// The token is not believed.
     pub(crate) fn vouched(app: &App, token: &str) -> Result<Self, TokenError> {
         let (claims, key) = stentor_tokens::verify(token, &app.keys, app.id.as_str())?;
-        Ok(Self::of_claims(app, claims, key))
+        let principal = Self::of_claims(app, claims, key);
+        if principal.holds(app) { Ok(principal) } else { Err(TokenError::Revoked) }
     }
 
     /// Whoever these believed claims are about.
     pub(super) fn of_claims(app: &App, claims: Claims, key: String) -> Self {
-        let Claims { sub, role, exp, name, .. } = claims;
+        let Claims { sub, role, exp, name, jti, .. } = claims;
         let (role, kind) = match role {
             Role::Visitor => (RoleName::Visitor, "vouched"),
             Role::Observer => (RoleName::Observer, "staff"),
@@ -83,12 +87,16 @@ impl Principal {
             bot_user: sub.into(),
             expires: Some(exp),
             key: Some(key.into()),
+            token: jti.map(Into::into),
         }
     }
 
     /// Whether the operator still vouches for them.
     pub(crate) fn holds(&self, app: &App) -> bool {
-        self.key.as_ref().is_none_or(|key| app.keys.get(key).is_some())
+        let Some(key) = &self.key else { return true };
+        let revoked = app.revoked.contains(&*self.bot_user)
+            || self.token.as_ref().is_some_and(|token| app.revoked.contains(&**token));
+        app.keys.get(key).is_some() && !revoked
     }
 
     /// Waits until the token expires, if it does.

@@ -20,6 +20,7 @@ fn app(name: &str, origins: &[&str]) -> App {
         visitor_grace: std::time::Duration::from_secs(1),
         agent_grace: std::time::Duration::from_secs(1),
         keys: stentor_tokens::Keys::default(),
+        revoked: std::collections::BTreeSet::new(),
         widget: Default::default(),
     }
 }

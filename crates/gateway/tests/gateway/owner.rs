@@ -312,6 +312,7 @@ pub(crate) fn app(name: &str) -> App {
         visitor_grace: Duration::from_secs(60),
         agent_grace: Duration::from_secs(60),
         keys: stentor_tokens::Keys::default(),
+        revoked: std::collections::BTreeSet::new(),
         widget: Default::default(),
     }
 }
