@@ -40,6 +40,7 @@ async fn start_with(spec: &str) -> Process {
          spec: {{ {spec}limits: {{ messagesPerSecond: 1000, burst: 10000 }} }}\n"
     );
     std::fs::write(apps.join("demo.yaml"), app).unwrap();
+    std::fs::write(apps.join("key"), "k".repeat(64)).unwrap();
     Process::start(Path::new(PROGRAM), &["--apps", &apps.display().to_string()]).await.unwrap()
 }
 
@@ -68,6 +69,53 @@ async fn p1_a_message_is_acknowledged_as_the_event_that_it_became_and_answered()
         "{:#?}",
         client.events
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i15_ten_thousand_notes_are_nothing_to_the_visitor_and_none_is_lost() {
+    let key = "auth: { keys: [{ kid: k, algorithm: HS256, file: key }] }, ";
+    let server = start_with(key).await;
+    let mut visitor = SecondClient::visitor("notes", 1);
+    visitor.connect(server.port()).await.unwrap();
+    let mid = visitor.say("hello").await.unwrap();
+    visitor.settled(mid).await.unwrap();
+    let mut agent = SecondClient::with_token(&visitor.sid, 9, &agent_token());
+    agent.connect(server.port()).await.unwrap();
+    for _ in 0..100 {
+        let mut last = 0;
+        for number in 0..100 {
+            let note = json!({ "text": format!("note {number}"), "note": true });
+            last = agent.say_frame(note).await.unwrap();
+        }
+        agent.settled(last).await.unwrap();
+    }
+    assert_eq!((agent.acked.len(), agent.refused.len()), (10_000, 0));
+    let mid = visitor.say("anybody?").await.unwrap();
+    visitor.settled(mid).await.unwrap();
+    visitor.event("all of it", says("anybody?")).await.unwrap();
+    visitor.check().unwrap();
+    assert_eq!(visitor.texts(), ["hello", "anybody?"]);
+    let notes = |client: &SecondClient, kind: &str| {
+        client.events.values().filter(|event| event["kind"] == kind).count()
+    };
+    assert_eq!(notes(&visitor, "note"), 0);
+    assert!(notes(&visitor, "withheld") >= 10_000);
+    agent.event("the visitor", says("anybody?")).await.unwrap();
+    agent.check().unwrap();
+    assert_eq!(notes(&agent, "note"), 10_000);
+}
+
+/// A token by the key that `start_with` puts beside the app.
+fn agent_token() -> String {
+    let key = Path::new(env!("CARGO_TARGET_TMPDIR")).join("agents-key");
+    std::fs::write(&key, "k".repeat(64)).unwrap();
+    let output = std::process::Command::new(PROGRAM)
+        .args(["token", "mint", "--app", "demo", "--kid", "k", "--role", "agent"])
+        .args(["--subject", "ada", "--key-file"])
+        .arg(&key)
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,126 @@
+//! Breakages of who may come in, and of the ways beside the socket: logins, lists, streams, the HTTP API.
+
+use super::{CaughtBy, Mutant};
+
+pub(super) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "gateway: a login link is good for ever",
+        file: "crates/gateway/src/identify/login.rs",
+        find: "if spent.insert(format!(\"{}\\0{id}\", claims.aud), claims.exp).is_some() {",
+        replace: "if spent.insert(format!(\"{}\\0{id}\", claims.aud), claims.exp) == Some(0) {",
+        caught_by: CaughtBy::Test {
+            package: "stentor",
+            filter: "s1_a_login_link_works_once_and_only_here",
+        },
+    },
+    Mutant {
+        name: "gateway: other people's pages log somebody in",
+        file: "crates/gateway/src/http/login.rs",
+        find: "origin.is_missing() || origin.is_own(request.headers(), encrypted)",
+        replace: "origin.is_missing() || encrypted != origin.is_own(request.headers(), !encrypted)",
+        caught_by: CaughtBy::Test {
+            package: "stentor",
+            filter: "s1_a_login_link_works_once_and_only_here",
+        },
+    },
+    Mutant {
+        name: "gateway: a login cookie counts on every page",
+        file: "crates/gateway/src/http/handshake.rs",
+        find: "let login = if own { login_cookie(headers) } else { None };",
+        replace: "let login = if own || second { login_cookie(headers) } else { None };",
+        caught_by: CaughtBy::Test {
+            package: "stentor",
+            filter: "s1_a_login_link_works_once_and_only_here",
+        },
+    },
+    Mutant {
+        name: "gateway: whoever says so is an agent in the published widget",
+        file: "crates/gateway/src/legacy/connection.rs",
+        find: "Some(principal) if unknown.is_admin && principal.is_staff() => {",
+        replace: "Some(principal) if unknown.is_admin => {",
+        caught_by: CaughtBy::Test {
+            package: "stentor",
+            filter: "s1_saying_is_admin_grants_nothing",
+        },
+    },
+    Mutant {
+        name: "gateway: a revoked token is good",
+        file: "crates/gateway/src/identify/principal.rs",
+        find: "app.keys.get(key).is_some() && !revoked",
+        replace: "app.keys.get(key).is_some() || revoked",
+        caught_by: CaughtBy::Test {
+            package: "stentor",
+            filter: "s16_who_is_revoked_is_closed_and_stays_out",
+        },
+    },
+    Mutant {
+        name: "gateway: lists are for everybody",
+        file: "crates/gateway/src/v2/lists.rs",
+        find: "        if !principal.is_staff() {\n            return refuse(Code::Forbidden, Code::Forbidden.advice());",
+        replace: "        if !principal.may_work() {\n            return refuse(Code::Forbidden, Code::Forbidden.advice());",
+        caught_by: CaughtBy::Test {
+            package: "stentor",
+            filter: "lists_are_for_staff_and_bad_requests_are_refused_by_name",
+        },
+    },
+    Mutant {
+        name: "gateway: an exchange says something before the session is open",
+        file: "crates/gateway/src/v2/line.rs",
+        find: "if matches!(self.out, Out::Exchange { .. }) && !self.handler.is_quiet() {",
+        replace: "if matches!(self.out, Out::Stream { .. }) && !self.handler.is_quiet() {",
+        caught_by: CaughtBy::Test {
+            package: "stentor",
+            filter: "p5_streams_and_exchanges_keep_every_promise_of_a_socket_over_cuts_and_kills",
+        },
+    },
+    Mutant {
+        name: "gateway: a page of an agent that was loaded anew has still joined",
+        file: "crates/gateway/src/legacy/member.rs",
+        find: "self.queue.push(Inbound::Control(again, false));",
+        replace: "drop(again);",
+        caught_by: CaughtBy::Test {
+            package: "stentor",
+            filter: "a_published_widget_on_our_page_joins_talks_and_leaves_as_an_agent",
+        },
+    },
+    Mutant {
+        name: "gateway: an idempotency key means nothing",
+        file: "crates/gateway/src/http/api.rs",
+        find: "Ok(format!(\"{:032x}\", xxh3_128(&named)))",
+        replace: "Ok(format!(\"{:032x}\", xxh3_128(&named) ^ random()))",
+        caught_by: CaughtBy::Test {
+            package: "stentor",
+            filter: "a_program_lists_reads_takes_over_posts_exports_and_ends",
+        },
+    },
+    Mutant {
+        name: "gateway: the HTTP API is for visitors, too",
+        file: "crates/gateway/src/http/api.rs",
+        find: "    if !principal.is_staff() {\n        return Err(refused(Code::Forbidden));",
+        replace: "    if !principal.may_work() {\n        return Err(refused(Code::Forbidden));",
+        caught_by: CaughtBy::Test {
+            package: "stentor",
+            filter: "whoever_may_not_gets_nothing_and_every_mistake_has_a_name",
+        },
+    },
+    Mutant {
+        name: "router: a list forgets the words of a search",
+        file: "crates/router/src/lists.rs",
+        find: "fits && self.words.iter().all(|word| {",
+        replace: "fits && self.words.iter().any(|word| {",
+        caught_by: CaughtBy::Test {
+            package: "stentor-router",
+            filter: "a_search_wants_every_word_somewhere",
+        },
+    },
+    Mutant {
+        name: "tokens: a login code is a token",
+        file: "crates/tokens/src/claims.rs",
+        find: "if claims.purpose == purpose { Ok((claims, key)) }",
+        replace: "if claims.purpose == purpose || purpose.is_none() { Ok((claims, key)) }",
+        caught_by: CaughtBy::Test {
+            package: "stentor-tokens",
+            filter: "s4_a_login_code_is_no_token_and_a_token_is_no_login_code",
+        },
+    },
+];
