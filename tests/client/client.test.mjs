@@ -210,6 +210,33 @@ test("back-off doubles with jitter, stays within its bounds, and begins anew aft
   assert.deepEqual(waits, [500, 250, 250]);
 });
 
+test("a stream that has died is replaced, however well requests get through beside it", { timeout: 60_000 }, async (context) => {
+  context.mock.timers.enable({ apis: ["setInterval", "Date"], now: Date.now() });
+  let streams = 0;
+  // Hangs for ever after its first bytes; everything else goes to the real router.
+  const deaf = async (url, options) => {
+    const answer = await fetch(url, options);
+    if (!url.endsWith("/v2/stream") || ++streams > 1) return answer;
+    const reader = answer.body.getReader();
+    let text = "";
+    while (!text.includes("opened")) text += new TextDecoder().decode((await reader.read()).value);
+    const body = new ReadableStream({ start: (stream) => stream.enqueue(new TextEncoder().encode(text)) });
+    return new Response(body);
+  };
+  const stentor = client({ transport: "stream", fetch: deaf, random: () => 0 });
+  const seen = watched(stentor, { name: "deaf" });
+  await seen.session.send("one");
+  // Answers keep coming; the stream stays silent for longer than a live one does.
+  for (let second = 20; second <= 80 && streams === 1; second += 20) {
+    context.mock.timers.tick(20_000);
+    if (stentor.state === "online") await seen.session.send(`at ${second}`);
+  }
+  assert.notEqual(stentor.state === "online" && streams === 1, true, "the silent stream is still trusted");
+  await until("another stream", () => streams > 1);
+  await until("what was missed", () => texts(seen).includes("one"));
+  assertDense(seen);
+});
+
 test("where there is no WebSocket, or none gets through, the stream is used by itself", async () => {
   class Blocked {
     constructor() {

@@ -124,7 +124,12 @@ export class Stentor extends Emitter {
       fetch: this.#options.fetch ?? globalThis.fetch,
       opens: () => [...this.#sessions].filter((session) => session.isPrepared).map((session) => session.opening()),
       places: () => [...this.#sessions].filter((session) => session.isPrepared).map((session) => session.place(0)),
-      frame: (frame) => line === this.#line && this.#take(frame),
+      frame: (frame) => {
+        this.#heard = Date.now();
+        if (line === this.#line) this.#take(frame);
+      },
+      // Says nothing about the stream, which may be dead.
+      answer: (frame) => line === this.#line && this.#take(frame),
       lost: () => line === this.#line && this.#sessions.forEach((session) => session.lost()),
       heard: () => (this.#heard = Date.now()),
       closed: (code, reason, opened) => line === this.#line && this.#closed(code, reason, sockets && !opened),
@@ -156,7 +161,6 @@ export class Stentor extends Emitter {
   }
 
   #take(frame) {
-    this.#heard = Date.now();
     if (frame.t === "welcome") return this.#welcome(frame);
     if (frame.t === "drain") {
       this.#retryInMs = frame.reconnectInMs;

@@ -143,9 +143,8 @@ export class StreamLine {
     try {
       const answer = await this.#post("/v2/frames", [this.#hello, ...opens, ...frames]);
       const text = await answer.text();
-      this.#port.heard();
       const answers = answer.ok ? text.split("\n").filter(Boolean).map((line) => JSON.parse(line)) : (JSON.parse(text).frames ?? []);
-      for (const frame of answers) if (frame.t !== "welcome" && frame.ref !== 0) this.#port.frame(frame);
+      for (const frame of answers) if (frame.t !== "welcome" && frame.ref !== 0) this.#port.answer(frame);
       if (answer.status === 503 || answer.status === 429) await new Promise((done) => setTimeout(done, AGAIN_MS));
     } catch {
       await new Promise((done) => setTimeout(done, AGAIN_MS));
