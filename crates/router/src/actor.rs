@@ -52,7 +52,7 @@ pub(crate) enum Command {
     /// Events again.
     Fetch { from: EventNumber, to: EventNumber, answer: oneshot::Sender<pb::FetchReply> },
     /// Somebody types, or no longer does: the others are told, and it may be lost.
-    Signal { connection: ConnectionId, user: UserKey, typing: bool },
+    Signal { connection: ConnectionId, user: UserKey, typing: bool, answer: oneshot::Sender<()> },
     /// A deadline has come, or the session is to be taken up after a restart.
     Tick,
 }
@@ -303,8 +303,9 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects> Actor<'a, L, S, B> {
                 Command::Fetch { from, to, answer } => {
                     let _ = answer.send(self.fetch(from, to).await);
                 }
-                Command::Signal { connection, user, typing } => {
+                Command::Signal { connection, user, typing, answer } => {
                     settle::signal(self, connection, user, typing);
+                    let _ = answer.send(());
                 }
                 Command::Tick => {}
             }

@@ -132,9 +132,12 @@ impl<L: Log, S: Store, B: Fanout + Effects> Dispatcher<L, S, B> {
                 let connection = connection_from_pb(request.connection)?;
                 let user = user_key(&request.user)?;
                 let typing = request.typing;
-                // Lost if there is no room: the next one comes soon.
-                let _ = self.actors.send(&key, Command::Signal { connection, user, typing });
-                Ok(Some(reply::Kind::Signalled(true)))
+                // Lost if there is no room: the next one comes soon. Whoever leaves after the answer was still
+                // in the session when the others were told.
+                let (answer, answered) = oneshot::channel();
+                let signal = Command::Signal { connection, user, typing, answer };
+                let told = self.actors.send(&key, signal).is_ok() && answered.await.is_ok();
+                Ok(Some(reply::Kind::Signalled(told)))
             }
         }
     }

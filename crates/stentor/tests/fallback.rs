@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use stentor_testkit::{Answer, BotStub, LegacyClient, Process, SecondClient, Web};
+use stentor_testkit::{Answer, BotStub, LegacyClient, PATIENCE, Process, SecondClient, Web};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_stentor");
 const CLIENT: &str = "0123456789abcdef0123456789abcdef";
@@ -117,7 +117,8 @@ async fn p5_streams_and_exchanges_keep_every_promise_of_a_socket_over_cuts_and_k
     other.connect(server.port()).await.unwrap();
     let typing = json!({ "t": "typing", "sid": sid, "on": true });
     web.exchange(&[hello.clone(), open(None, 6), typing]).await.unwrap();
-    while other.next().await.unwrap()["t"] != "typing" {}
+    let typing = async { while other.next().await.unwrap()["t"] != "typing" {} };
+    tokio::time::timeout(PATIENCE, typing).await.unwrap();
     other.event("the last", |event| event["n"] == *numbers.last().unwrap()).await.unwrap();
     assert!(seen.iter().all(|event| other.events[&event["n"].as_u64().unwrap()] == *event), "I3");
 }

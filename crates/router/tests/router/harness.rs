@@ -189,6 +189,11 @@ impl Town {
         reply.events.iter().map(|event| decode_event(event).unwrap()).collect()
     }
 
+    /// Fan-out messages from now on, to be read by the caller.
+    pub fn take_fan_out(&mut self) -> mpsc::Receiver<Bytes> {
+        std::mem::replace(&mut self.fanout, mpsc::channel(1).1)
+    }
+
     /// The next fan-out message.
     pub async fn fan_out(&mut self) -> pb::Fanout {
         let bytes = tokio::time::timeout(PATIENCE, self.fanout.recv()).await.unwrap().unwrap();

@@ -9,10 +9,13 @@
 
 mod harness;
 mod retention;
+mod slow_log;
 
 use std::sync::Arc;
 
 use harness::Town;
+use prost::Message as _;
+use slow_log::SlowLog;
 use stentor_cluster::memory::MemoryLog;
 use stentor_router::Config;
 use stentor_store::memory::MemoryStore;
@@ -53,6 +56,36 @@ async fn a_message_reaches_the_bot_and_the_answer_everybody() {
         seen.extend(fan_out.events.iter().map(|event| decode_event(event).unwrap()));
     }
     assert_eq!(seen, events, "fan-out carries the very events of the log, once, in order");
+    town.close().await;
+}
+
+#[tokio::test]
+async fn a_sign_of_typing_is_answered_once_the_others_are_told() {
+    let (log, store) = parts();
+    let log = Arc::new(SlowLog::new(log));
+    let mut town = Town::open(&log, &store, harness::apps(), 1, Config::default());
+    let mut other = town.socket(1, "user-a");
+    let mut typist = town.socket(2, "user-a");
+    town.attach(&mut other, Some("claimed")).await;
+    town.attach(&mut typist, Some("claimed")).await;
+    let session = typist.session.unwrap();
+    let signal = pb::SignalRequest {
+        connection: Some(pb::Connection { gateway: 1, number: typist.number }),
+        user: stentor_wire::user_to_bytes(typist.visitor.user),
+        session: stentor_wire::session_to_bytes(session),
+        typing: true,
+    };
+    log.writing.notified().await;
+    let mut fan_out = town.take_fan_out();
+    // What is said meanwhile keeps the session busy; the sign comes while it is being written.
+    let (said, typed) = tokio::join!(town.say(&mut other, "hello"), async {
+        log.writing.notified().await;
+        town.ask(session.partition(), pb::request::Kind::Signal(signal)).await;
+        std::iter::from_fn(|| fan_out.try_recv().ok())
+            .any(|message| pb::Fanout::decode(message).unwrap().typing.is_some())
+    });
+    assert!(matches!(said, pb::input_reply::Kind::Committed(_)), "{said:?}");
+    assert!(typed, "whoever left now would not be in the session any more");
     town.close().await;
 }
 
