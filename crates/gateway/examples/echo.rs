@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let metrics = Arc::new(Metrics::new(&prometheus::Registry::new())?);
     let sockets = Arc::new(Registry::new(64 * 1024 * 1024));
     let wheel = Arc::clone(&sockets);
-    tokio::spawn(async move { wheel.turn_wheel().await });
+    tokio::spawn(async move { wheel.tend().await });
     let listener = TcpListener::bind(listen).await?;
     loop {
         let (stream, _) = listener.accept().await?;

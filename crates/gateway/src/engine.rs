@@ -3,11 +3,13 @@
 //! Knows nothing of chats: what a message means, and what is to be written, is the business of a
 //! [`Handler`]. Nothing is allocated for a socket at rest but its small read buffer.
 //!
-//! Reading order: [`slot`] (what others may leave for a socket), [`registry`] (how they find it),
+//! Reading order: [`slot`] (what others may leave for a socket), [`pace`] (when it is
+//! woken for it), [`registry`] (how they find it),
 //! [`meter`] (what is counted on its way in), [`socket`] (the loop), [`handler`] (who decides).
 
 mod handler;
 mod meter;
+mod pace;
 mod registry;
 mod slot;
 mod socket;

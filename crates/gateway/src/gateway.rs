@@ -195,5 +195,5 @@ async fn upkeep<B>(shared: Arc<Shared<B>>) {
             }
         }
     };
-    tokio::join!(count, shared.sockets.turn_wheel());
+    tokio::join!(count, shared.sockets.tend());
 }

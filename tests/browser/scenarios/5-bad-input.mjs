@@ -11,8 +11,11 @@ const KEPT = "the text stays";
 const speech = (more = {}) => ({ outputSpeech: { displayText: KEPT, ...more } });
 const withDisplays = (displays) => ({ ...speech(), displays });
 
-/** Every answer that unmounts the widget, or makes its message vanish, when it is passed on as it is. */
-const POISON = {
+/**
+ * Displays that unmount the widget, or make its message vanish, when they are passed on as they are. No scenario
+ * says more than 20 things: a visitor may say so many at once.
+ */
+const DISPLAYS = {
   "displays is no array": withDisplays({ type: "CARD" }),
   "displays holds null": withDisplays([null]),
   "a list without items": withDisplays([{ type: "LIST", title: "No items" }]),
@@ -22,6 +25,10 @@ const POISON = {
   "a list item whose title is an object": withDisplays([{ type: "LIST", items: [{ title: { a: 1 }, token: "t" }] }]),
   "a card whose content is an object": withDisplays([{ type: "CARD", title: "card", content: { a: 1 } }]),
   "a card whose buttons are no array": withDisplays([{ type: "CARD", title: "card", buttons: "none" }]),
+};
+
+/** Other answers that do. */
+const POISON = {
   "a suggestion whose title is an object": speech({ suggestions: [{ title: { a: 1 } }, "fine"] }),
   "suggestions are no array": speech({ suggestions: "none" }),
   "suggestions hold null": speech({ suggestions: [null, "fine"] }),
@@ -67,6 +74,7 @@ async function poisoned(stage, payloads, keeps) {
 }
 
 export default [
+  { name: "poison: the bad part of a display is removed and the text stays", run: (stage) => poisoned(stage, DISPLAYS, true) },
   { name: "poison: the bad part of an answer is removed and the text stays", run: (stage) => poisoned(stage, POISON, true) },
   {
     name: "poison: an answer with nothing good in it leaves the widget alive",

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     PING_EVERY,
+    pace::Pace,
     slot::{Budget, Slot},
 };
 
@@ -23,6 +24,7 @@ pub struct Registry<D> {
     last: AtomicU64,
     open: AtomicUsize,
     budget: Arc<Budget>,
+    pace: Arc<Pace<D>>,
 }
 
 // === impl Registry ===
@@ -36,13 +38,14 @@ impl<D> Registry<D> {
             last: AtomicU64::new(0),
             open: AtomicUsize::new(0),
             budget: Arc::new(Budget::new(bytes_max)),
+            pace: Arc::new(Pace::new()),
         }
     }
 
     /// A new socket's slot, under a number that no other socket has had.
     pub fn open(&self) -> Arc<Slot<D>> {
         let number = self.last.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let slot = Arc::new(Slot::new(number, Arc::clone(&self.budget)));
+        let slot = Arc::new(Slot::new(number, Arc::clone(&self.budget), Arc::clone(&self.pace)));
         if let Some(mut shard) = self.shard(number) {
             shard.insert(number, Arc::clone(&slot));
         }
@@ -97,8 +100,12 @@ impl<D> Registry<D> {
         all
     }
 
-    /// Pings every socket in its turn, for ever.
-    pub async fn turn_wheel(&self) {
+    /// Pings every socket in its turn and wakes busy ones, for ever. Without it, both do not happen.
+    pub async fn tend(&self) {
+        tokio::join!(self.turn_wheel(), self.pace.run());
+    }
+
+    async fn turn_wheel(&self) {
         let mut turns = tokio::time::interval(PING_EVERY / SHARDS);
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for shard in self.shards.iter().cycle() {

@@ -13,7 +13,11 @@ use std::{
     task::{Context, Waker},
 };
 
-use super::{SOCKET_BYTES_MAX, handler::Closing};
+use super::{
+    SOCKET_BYTES_MAX,
+    handler::Closing,
+    pace::{Pace, Wakes},
+};
 
 /// Bytes that wait for all sockets of the process together.
 #[derive(Debug)]
@@ -27,6 +31,7 @@ pub(crate) struct Budget {
 pub struct Slot<D> {
     number: u64,
     budget: Arc<Budget>,
+    pace: Arc<Pace<D>>,
     state: Mutex<State<D>>,
 }
 
@@ -35,6 +40,9 @@ struct State<D> {
     queue: VecDeque<(u32, D)>,
     bytes: usize,
     waker: Option<Waker>,
+    wakes: Wakes,
+    /// The next tick wakes it.
+    paced: bool,
     ping_due: bool,
     overflowed: bool,
     closed: bool,
@@ -77,17 +85,19 @@ impl Budget {
 // === impl Slot ===
 
 impl<D> Slot<D> {
-    pub(crate) fn new(number: u64, budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(number: u64, budget: Arc<Budget>, pace: Arc<Pace<D>>) -> Self {
         let state = State {
             queue: VecDeque::new(),
             bytes: 0,
             waker: None,
+            wakes: Wakes::default(),
+            paced: false,
             ping_due: false,
             overflowed: false,
             closed: false,
             closing: None,
         };
-        Self { number, budget, state: Mutex::new(state) }
+        Self { number, budget, pace, state: Mutex::new(state) }
     }
 
     /// The socket's number.
@@ -102,7 +112,7 @@ impl<D> Slot<D> {
     }
 
     /// Leaves something that stands for `bytes` bytes. False if there was no room: the socket closes.
-    pub fn push(&self, bytes: usize, delivery: D) -> bool {
+    pub fn push(self: &Arc<Self>, bytes: usize, delivery: D) -> bool {
         let mut state = self.lock();
         if state.overflowed || state.closed {
             return !state.overflowed;
@@ -116,8 +126,26 @@ impl<D> Slot<D> {
             state.queue = VecDeque::new();
             self.budget.give_back(std::mem::take(&mut state.bytes));
         }
-        wake(state);
+        // Without a waker the task has been woken and will look.
+        let asleep = state.waker.is_some() && !state.paced;
+        if !fits || (asleep && self.pace.allows(&mut state.wakes)) {
+            wake(state);
+        } else if asleep {
+            state.paced = true;
+            drop(state);
+            self.pace.add(Arc::clone(self));
+        }
         fits
+    }
+
+    /// Wakes the task if it has still not seen what was left for it.
+    pub(crate) fn wake_due(&self, now: u64) {
+        let mut state = self.lock();
+        state.paced = false;
+        if !state.queue.is_empty() {
+            state.wakes.count(now);
+            wake(state);
+        }
     }
 
     /// Orders the socket to close.
@@ -192,9 +220,9 @@ fn wake<D>(mut state: MutexGuard<'_, State<D>>) {
 mod tests {
     use super::*;
 
-    fn slot(max: usize) -> (Arc<Budget>, Slot<u8>) {
+    fn slot(max: usize) -> (Arc<Budget>, Arc<Slot<u8>>) {
         let budget = Arc::new(Budget::new(max));
-        (Arc::clone(&budget), Slot::new(1, budget))
+        (Arc::clone(&budget), Arc::new(Slot::new(1, budget, Arc::new(Pace::new()))))
     }
 
     #[test]
@@ -211,7 +239,7 @@ mod tests {
     fn i15_all_sockets_together_have_a_budget_and_every_way_out_gives_back() {
         let (budget, slot) = slot(100);
         assert!(slot.push(60, 1));
-        let other = Slot::new(2, Arc::clone(&budget));
+        let other = Arc::new(Slot::new(2, Arc::clone(&budget), Arc::new(Pace::new())));
         assert!(!other.push(60, 1));
         assert_eq!((slot.pop(), budget.used()), (Some(1), 0));
         assert!(slot.push(70, 2));
