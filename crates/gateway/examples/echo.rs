@@ -1,10 +1,12 @@
-//! The socket engine as an echo server, for conformance suites: `echo --listen 127.0.0.1:9001`.
+//! The socket engine alone: `echo --listen 127.0.0.1:9001` sends everything back, for conformance suites; with
+//! `--rooms`, what a socket says goes to all who came by the same URL, for benchmarks.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     error::Error,
     future::{Ready, poll_fn, ready},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,17 +17,30 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use stentor_gateway::{
-    engine::{Closing, Frames, Handler, Registry, Socket, accept_key},
+    engine::{Closing, Frames, Handler, Registry, Slot, Socket, accept_key},
     metrics::{CloseReason, Metrics},
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-/// Sends everything back.
+/// Those who hear each other.
+type Room = Arc<Mutex<Vec<Arc<Slot<Bytes>>>>>;
+
+/// What all sockets have in common.
+#[derive(Debug)]
+struct Shared {
+    sockets: Registry<Bytes>,
+    metrics: Arc<Metrics>,
+    /// By URL; nothing if everybody hears only themselves.
+    rooms: Option<Mutex<HashMap<String, Room>>>,
+}
+
+/// Sends everything back, or to all in the room.
 #[derive(Debug)]
 struct Echo {
     number: u64,
-    sockets: Arc<Registry<()>>,
+    shared: Arc<Shared>,
+    room: Option<Room>,
 }
 
 #[tokio::main]
@@ -35,30 +50,46 @@ async fn main() -> Result<(), Box<dyn Error>> {
         (Some("--listen"), Some(address)) => address,
         _ => "127.0.0.1:9001".to_owned(),
     };
+    let rooms = arguments.next().is_some_and(|flag| flag == "--rooms").then(Mutex::default);
     let metrics = Arc::new(Metrics::new(&prometheus::Registry::new())?);
-    let sockets = Arc::new(Registry::new(64 * 1024 * 1024));
-    let wheel = Arc::clone(&sockets);
-    tokio::spawn(async move { wheel.tend().await });
+    let sockets = Registry::new(64 * 1024 * 1024);
+    let shared = Arc::new(Shared { sockets, metrics, rooms });
+    let tended = Arc::clone(&shared);
+    tokio::spawn(async move { tended.sockets.tend().await });
     let listener = TcpListener::bind(listen).await?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        tokio::spawn(serve(stream, Arc::clone(&sockets), Arc::clone(&metrics)));
+        tokio::spawn(serve(stream, Arc::clone(&shared)));
     }
 }
 
-async fn serve(stream: TcpStream, sockets: Arc<Registry<()>>, metrics: Arc<Metrics>) {
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let url = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&url);
+    let service = service_fn(move |request: Request<Incoming>| {
+        *seen.lock().unwrap_or_else(PoisonError::into_inner) = request.uri().to_string();
+        answer(request)
+    });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(5))
         .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(stream), service_fn(answer));
+        .serve_connection(TokioIo::new(stream), service);
     if poll_fn(|context| connection.poll_without_shutdown(context)).await.is_err() {
         return;
     }
     let parts = connection.into_parts();
-    let slot = sockets.open();
-    let echo = Echo { number: slot.number(), sockets };
+    let slot = shared.sockets.open();
+    let room = shared.rooms.as_ref().map(|rooms| {
+        let url = std::mem::take(&mut *url.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut rooms = rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = Arc::clone(rooms.entry(url).or_default());
+        room.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&slot));
+        room
+    });
+    let metrics = Arc::clone(&shared.metrics);
+    let echo = Echo { number: slot.number(), shared, room };
     let socket = Socket::new(parts.io.into_inner(), &parts.read_buf, echo, slot, metrics).await;
     tokio::spawn(socket);
 }
@@ -81,10 +112,18 @@ fn answer(request: Request<Incoming>) -> Ready<Result<Response<Full<Bytes>>, Inf
 // === impl Echo ===
 
 impl Handler for Echo {
-    type Delivery = ();
+    type Delivery = Bytes;
 
     fn text(&mut self, message: Utf8Bytes, frames: &mut Frames) -> Result<(), Closing> {
-        frames.push(message.into());
+        let Some(room) = &self.room else {
+            frames.push(message.into());
+            return Ok(());
+        };
+        // A copy: a part of the read buffer would make it grow for good.
+        let message = Bytes::copy_from_slice(message.as_bytes());
+        for member in &*room.lock().unwrap_or_else(PoisonError::into_inner) {
+            member.push(message.len(), message.clone());
+        }
         Ok(())
     }
 
@@ -102,10 +141,11 @@ impl Handler for Echo {
     }
 
     fn takes_deliveries(&self) -> bool {
-        false
+        true
     }
 
-    fn deliver(&mut self, (): (), _: &mut Frames) -> Result<(), Closing> {
+    fn deliver(&mut self, message: Bytes, frames: &mut Frames) -> Result<(), Closing> {
+        frames.push(message);
         Ok(())
     }
 
@@ -118,6 +158,10 @@ impl Handler for Echo {
     }
 
     fn ended(&mut self, _: CloseReason) {
-        self.sockets.remove(self.number);
+        self.shared.sockets.remove(self.number);
+        if let Some(room) = &self.room {
+            let mut room = room.lock().unwrap_or_else(PoisonError::into_inner);
+            room.retain(|member| member.number() != self.number);
+        }
     }
 }
