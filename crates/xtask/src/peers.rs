@@ -20,6 +20,7 @@ const KOSOKU: &str = "kosoku==0.1.0";
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
 const NODE_HOW: &str = "install Node.js 20 or newer with npm, and let it reach the npm registry";
+const GO_HOW: &str = "install Go 1.26 or newer, and let it reach its module proxy";
 const PYTHON_HOW: &str = "install Python 3.10 or newer with venv, and let pip reach PyPI";
 
 /// Fetches all peers; what cannot be had is reported as skipped.
@@ -32,6 +33,7 @@ pub(crate) fn fetch_all(workspace: &Workspace, report: &mut Report) {
         ("kosoku", kosoku(workspace)),
         ("schemathesis", schemathesis(workspace)),
         ("chromium", chromium()),
+        ("rivals", rivals(workspace)),
     ];
     for (name, result) in fetched {
         match result {
@@ -74,6 +76,28 @@ pub(crate) fn kosoku(workspace: &Workspace) -> Result<PathBuf, Skip> {
 pub(crate) fn schemathesis(workspace: &Workspace) -> Result<PathBuf, Skip> {
     fetch_python(&workspace.peers().join("schemathesis"), SCHEMATHESIS, "schemathesis")
         .map_err(|error| skip("schemathesis", &error, PYTHON_HOW))
+}
+
+/// The folder with the servers that benchmarks compare with: `node/*.mjs`, `centrifuge/centrifuge`.
+pub(crate) fn rivals(workspace: &Workspace) -> Result<PathBuf, Skip> {
+    let source = workspace.root().join("loadtest/rivals");
+    let folder = workspace.peers().join("rivals");
+    npm_ci(&source.join("node"), &folder.join("node"), "rivals")?;
+    for file in ["ws.mjs", "socketio.mjs"] {
+        let (from, to) = (source.join("node").join(file), folder.join("node").join(file));
+        copy(&from, &to).map_err(|error| skip("rivals", &error, NODE_HOW))?;
+    }
+    let go = || -> anyhow::Result<()> {
+        need("go")?;
+        let program = folder.join("centrifuge/centrifuge");
+        // Go knows by itself what is fresh.
+        let mut build = Command::new("go");
+        build.args(["build", "-o"]).arg(program).arg(".").current_dir(source.join("centrifuge"));
+        run_quiet(&mut build)?;
+        Ok(())
+    };
+    go().map_err(|error| skip("rivals", &error, GO_HOW))?;
+    Ok(folder)
 }
 
 /// A Chromium on this machine; never a downloaded one.
