@@ -1,43 +1,73 @@
 //! Starts one benchmark by name, always in release mode. Which ones exist is the list below.
 
+use std::process::Command;
+
 use anyhow::Context as _;
 
+use crate::peers;
 use crate::process::run_seen;
 use crate::report::Report;
 use crate::workspace::Workspace;
 
-/// One benchmark: an example program of a crate that prints its own table.
+/// One benchmark: a program that prints its own table.
 struct Bench {
     name: &'static str,
     what: &'static str,
-    package: &'static str,
-    example: &'static str,
+    program: Program,
+}
+
+enum Program {
+    /// An example of a package.
+    Example { package: &'static str, example: &'static str },
+    /// A comparison of `stentor-bench`, which starts the rivals itself.
+    Comparison,
 }
 
 const BENCHES: &[Bench] = &[
     Bench {
         name: "commits",
         what: "durable commits per second and p99 of the embedded log, group commit against one fsync each",
-        package: "stentor-embedded",
-        example: "bench-commits",
+        program: Program::Example { package: "stentor-embedded", example: "bench-commits" },
     },
     Bench {
         name: "open",
         what: "time and memory to open a data folder with a million events",
-        package: "stentor-embedded",
-        example: "bench-open",
+        program: Program::Example { package: "stentor-embedded", example: "bench-open" },
     },
     Bench {
         name: "idle",
-        what: "G1: resident memory per joined connection at rest",
-        package: "stentor",
-        example: "bench-idle",
+        what: "G1: resident memory per joined connection, ten sessions or one for each",
+        program: Program::Example { package: "stentor", example: "bench-idle" },
     },
     Bench {
         name: "first-answer",
         what: "G12: time from starting `stentor dev` to the first answer of its bot",
-        package: "stentor",
-        example: "bench-first-answer",
+        program: Program::Example { package: "stentor", example: "bench-first-answer" },
+    },
+    Bench {
+        name: "fanout",
+        what: "G2: one message at a time to a room of 1,000, against Socket.IO, ws and bare writes",
+        program: Program::Comparison,
+    },
+    Bench {
+        name: "busy",
+        what: "G3: hundreds of messages per second to every socket, against the same",
+        program: Program::Comparison,
+    },
+    Bench {
+        name: "storm",
+        what: "G8: everybody comes back at once, against Socket.IO, centrifuge and a bare upgrade",
+        program: Program::Comparison,
+    },
+    Bench {
+        name: "stalled",
+        what: "G9: latency with and without some who do not read",
+        program: Program::Comparison,
+    },
+    Bench {
+        name: "rest",
+        what: "G1 and G10: memory and processor time at rest, against Socket.IO, ws and centrifuge",
+        program: Program::Comparison,
     },
 ];
 
@@ -67,27 +97,65 @@ pub(crate) fn run(
         format!("there is no benchmark {name:?}; there are: {}", names.join(", "))
     })?;
     report.heading(bench.what);
-    // Some of them start the package's own program.
-    let mut cargo = workspace.cargo();
-    cargo.args(["build", "--quiet", "--release", "-p", bench.package]);
-    anyhow::ensure!(run_seen(&mut cargo, |_| {})?.success(), "the package does not build");
-    let mut cargo = workspace.cargo();
-    cargo.args([
-        "run",
-        "--quiet",
-        "--release",
-        "-p",
-        bench.package,
-        "--example",
-        bench.example,
-        "--",
-    ]);
+    let mut cargo = match &bench.program {
+        Program::Example { package, example } => {
+            // Some of them start the package's own program.
+            let mut cargo = workspace.cargo();
+            cargo.args(["build", "--quiet", "--release", "-p", package]);
+            anyhow::ensure!(run_seen(&mut cargo, |_| {})?.success(), "the package does not build");
+            let mut cargo = workspace.cargo();
+            let what = ["run", "--quiet", "--release", "-p", package, "--example", example, "--"];
+            cargo.args(what);
+            cargo
+        }
+        Program::Comparison => {
+            let rivals = match peers::rivals(workspace) {
+                Ok(rivals) => rivals,
+                Err(skip) => {
+                    report.skip(skip);
+                    return Ok(());
+                }
+            };
+            let mut cargo = workspace.cargo();
+            cargo.args(["build", "--quiet", "--release", "-p", "stentor", "--bin", "stentor"]);
+            cargo.args(["-p", "stentor-gateway", "--example", "echo"]);
+            anyhow::ensure!(run_seen(&mut cargo, |_| {})?.success(), "the programs do not build");
+            let mut cargo = workspace.cargo();
+            cargo.args(["run", "--quiet", "--release", "-p", "stentor-bench", "--", "--rivals"]);
+            cargo.arg(rivals).arg(bench.name);
+            cargo
+        }
+    };
     cargo.args(&options.arguments);
     let status = run_seen(&mut cargo, |_| {})?;
     if status.success() {
         report.pass(bench.name);
     } else {
         report.fail(bench.name, &format!("ended with {status}"));
+    }
+    Ok(())
+}
+
+/// Runs every comparison with small sizes: whether they work, not how fast anything is.
+pub(crate) fn check(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
+    report.heading("comparisons, small");
+    let rivals = match peers::rivals(workspace) {
+        Ok(rivals) => rivals,
+        Err(skip) => {
+            report.skip(skip);
+            return Ok(());
+        }
+    };
+    let comparisons = BENCHES.iter().filter(|bench| matches!(bench.program, Program::Comparison));
+    for bench in comparisons {
+        let mut command = Command::new(workspace.debug_binary("stentor-bench"));
+        command.arg("--rivals").arg(&rivals).args(["--small", bench.name]);
+        let status = run_seen(&mut command, |_| {})?;
+        if status.success() {
+            report.pass(&format!("comparison {}", bench.name));
+        } else {
+            report.fail(bench.name, &format!("ended with {status}"));
+        }
     }
     Ok(())
 }

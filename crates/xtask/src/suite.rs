@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use crate::process::run_seen;
 use crate::report::Report;
 use crate::workspace::Workspace;
-use crate::{api, browser, client, conformance, layers, simulate};
+use crate::{api, bench, browser, client, conformance, layers, simulate};
 
 /// Schedules simulated in every test run.
 const SEEDS_PER_RUN: u64 = 2000;
@@ -29,6 +29,7 @@ enum Part {
     Api,
     Client,
     Browser,
+    Comparisons,
 }
 
 /// Runs the chosen parts; a failing part does not stop the next one.
@@ -60,6 +61,9 @@ pub(crate) fn run(
     }
     if wanted(Part::Browser) && built {
         browser::run(workspace, options.scenario.as_deref(), report)?;
+    }
+    if wanted(Part::Comparisons) && built {
+        bench::check(workspace, report)?;
     }
     Ok(())
 }

@@ -1,0 +1,155 @@
+//! Everybody is cut off at once, something is said, and everybody comes back.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::{
+    dialect::{Member, Place, Stamp},
+    link::PATIENCE,
+    system::{Kind, Places, System},
+    table::{float, head, median, ratio, row},
+};
+
+const ROUNDS: usize = 5;
+/// Besides the one who stays and speaks.
+const PER_ROOM: usize = 10;
+/// Sockets that dial at the same time.
+const TOGETHER: usize = 128;
+const TEXT_BYTES: usize = 128;
+/// Until the server has noticed that they are gone.
+const GONE: Duration = Duration::from_secs(2);
+
+struct Candidate {
+    system: System,
+    speakers: Vec<Member>,
+    members: Vec<(String, Member)>,
+    number: u64,
+    cpu: Vec<f64>,
+    wall: Vec<f64>,
+}
+
+/// G8.
+pub(crate) async fn run(places: &Places, small: bool) -> anyhow::Result<()> {
+    let (rooms, rounds) = if small { (3, 1) } else { (200, ROUNDS) };
+    let mut candidates = Vec::new();
+    for kind in [Kind::Stentor, Kind::Bare, Kind::SocketIo, Kind::Centrifuge] {
+        candidates.push(Candidate::new(places, kind, rooms).await?);
+    }
+    for round in 0..=rounds {
+        for candidate in &mut candidates {
+            let (cpu, wall) = candidate.storm(small).await?;
+            // The first is for warming up.
+            if round > 0 {
+                candidate.cpu.push(cpu);
+                candidate.wall.push(wall);
+            }
+        }
+    }
+    let sockets = u64::try_from(rooms * PER_ROOM)?;
+    let of = |kind| {
+        let found = candidates.iter().find(|candidate| candidate.system.kind == kind);
+        found.map_or(f64::NAN, |found| median(found.cpu.clone()))
+    };
+    let (bare, socket_io) = (of(Kind::Bare), of(Kind::SocketIo));
+    head(&[
+        &format!("{sockets} sockets come back to {rooms} rooms"),
+        "connects per processor second",
+        "× bare upgrade",
+        "× Socket.IO",
+        "connects per second",
+    ]);
+    for Candidate { system, cpu, wall, .. } in &candidates {
+        let cpu = median(cpu.clone());
+        let name = match system.kind {
+            Kind::Bare => "bare hyper upgrade: no token, nothing to catch up with",
+            kind => kind.name(),
+        };
+        row(&[
+            name.to_owned(),
+            format!("{:.0}", float(sockets) / cpu),
+            ratio(bare, cpu),
+            ratio(socket_io, cpu),
+            format!("{:.0}", float(sockets) / median(wall.clone())),
+        ]);
+    }
+    Ok(())
+}
+
+impl Candidate {
+    async fn new(places: &Places, kind: Kind, rooms: usize) -> anyhow::Result<Self> {
+        let system = places.start(kind, true).await?;
+        let (mut speakers, mut members) = (Vec::new(), Vec::new());
+        for room in 0..rooms {
+            let room = format!("room-{room}");
+            for _ in 0..PER_ROOM {
+                members.push((room.clone(), Member::join(&system, &room).await?));
+            }
+            speakers.push(Member::speaker(&system, &room).await?);
+        }
+        let (cpu, wall) = (Vec::new(), Vec::new());
+        Ok(Self { system, speakers, members, number: 0, cpu, wall })
+    }
+
+    /// One storm: processor seconds, and seconds, until the last one has caught up.
+    async fn storm(&mut self, small: bool) -> anyhow::Result<(f64, f64)> {
+        let recovers = self.system.kind != Kind::Bare;
+        // Who has heard nothing yet does not know where it is.
+        self.speak().await?;
+        for (_, member) in &mut self.members {
+            hear(member, self.number).await?;
+        }
+        let places: Vec<(String, Place)> =
+            self.members.drain(..).map(|(room, member)| (room, member.place)).collect();
+        sleep(if small { Duration::from_millis(200) } else { GONE }).await;
+        self.speak().await?;
+        let (before, began) = (self.system.cpu()?, Instant::now());
+        let (system, number) = (&self.system, self.number);
+        let returning = stream::iter(places).map(|(room, place)| async move {
+            let mut member = Member::come_back(system, &room, place).await?;
+            if recovers {
+                hear(&mut member, number).await?;
+            }
+            anyhow::Ok((room, member))
+        });
+        let mut returning = returning.buffer_unordered(TOGETHER);
+        while let Some(member) = returning.next().await {
+            self.members.push(member?);
+        }
+        let wall = began.elapsed().as_secs_f64();
+        // What others are told of it belongs to it.
+        sleep(if small { Duration::ZERO } else { GONE }).await;
+        drop(returning);
+        Ok((self.system.cpu()? - before, wall))
+    }
+
+    /// Something is said in every room, and has been taken.
+    async fn speak(&mut self) -> anyhow::Result<()> {
+        self.number += 1;
+        let stamp = Stamp { number: self.number, at: 0 };
+        for speaker in &mut self.speakers {
+            speaker.say(stamp, TEXT_BYTES).await?;
+        }
+        for speaker in &mut self.speakers {
+            hear(speaker, self.number).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads until this message, which must be the next one of its kind.
+async fn hear(member: &mut Member, number: u64) -> anyhow::Result<()> {
+    let heard = async {
+        let mut found: Vec<u64> =
+            std::mem::take(&mut member.early).into_iter().map(|stamp| stamp.number).collect();
+        while found.is_empty() {
+            let text = member.hear().await?;
+            member.note(&text)?;
+            found.extend(Stamp::all(&text).map(|stamp| stamp.number));
+        }
+        anyhow::ensure!(found == [number], "heard {found:?} instead of {number}");
+        Ok(())
+    };
+    timeout(PATIENCE, heard).await?
+}
