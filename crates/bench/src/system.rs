@@ -10,7 +10,11 @@ use std::{
 
 use anyhow::Context as _;
 use stentor_tokens::{Algorithm, Claims, Key, Role, mint};
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::Instant,
+};
 
 use crate::cores;
 
@@ -51,6 +55,8 @@ pub(crate) struct Places {
 pub(crate) struct System {
     pub(crate) kind: Kind,
     pub(crate) port: u16,
+    /// Where the router tells its metrics.
+    admin: Option<u16>,
     child: Child,
     _folder: tempfile::TempDir,
 }
@@ -95,12 +101,14 @@ impl Places {
         let folder = tempfile::tempdir()?;
         let port = free_port()?;
         let listen = format!("127.0.0.1:{port}");
+        let mut admin = None;
         let mut command = cores::command_on(&self.cores);
         match kind {
             Kind::Stentor => {
-                let admin = format!("127.0.0.1:{}", free_port()?);
+                let port = *admin.insert(free_port()?);
                 command.arg(self.programs.join("stentor")).arg("dev");
-                command.args(["--listen", &listen, "--admin-listen", &admin]);
+                command.args(["--listen", &listen]);
+                command.args(["--admin-listen", &format!("127.0.0.1:{port}")]);
                 command.arg("--apps").arg(apps(folder.path())?);
                 command.arg("--data").arg(folder.path().join("data"));
                 command.env("STENTOR_LOG__LEVEL", "warn");
@@ -130,7 +138,7 @@ impl Places {
             .stdout(Stdio::null())
             .spawn()
             .with_context(|| format!("{} cannot be started", kind.name()))?;
-        let system = System { kind, port, child, _folder: folder };
+        let system = System { kind, port, admin, child, _folder: folder };
         let began = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             anyhow::ensure!(began.elapsed() < START_MAX, "{} does not listen", kind.name());
@@ -159,6 +167,20 @@ impl System {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
         Ok(line.split_whitespace().nth(1).context("no number")?.parse()?)
+    }
+
+    /// The value of one of the router's metrics, named with its labels; zero if it has none of that name.
+    pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let admin = self.admin.context("only the router tells its metrics")?;
+        let mut stream = TcpStream::connect(("127.0.0.1", admin)).await?;
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        anyhow::ensure!(answer.starts_with("HTTP/1.1 200"), "no metrics: {answer}");
+        let mut lines = answer.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.unwrap_or("0").trim().parse()?)
     }
 }
 
