@@ -31,22 +31,19 @@ pub(crate) struct Place {
     at: Value,
 }
 
-/// What is taken for somebody who does not read: the least that Linux allows.
-const LAZY_BYTES: u32 = 2_304;
-
 // === impl Member ===
 
 impl Member {
     /// Joins a room. All of a room are tabs of one user, named as the room.
     pub(crate) async fn join(system: &System, room: &str) -> anyhow::Result<Self> {
         let place = Place { token: token(room, false)?, ..Place::default() };
-        Self::enter(system.kind, system.port, room, place, None).await
+        Self::enter(system.kind, system.port, room, place, false).await
     }
 
     /// Joins the router as somebody for whom the kernel takes next to nothing while they do not read.
     pub(crate) async fn join_lazily(port: u16, room: &str) -> anyhow::Result<Self> {
         let place = Place { token: token(room, false)?, ..Place::default() };
-        Self::enter(Kind::Stentor, port, room, place, Some(LAZY_BYTES)).await
+        Self::enter(Kind::Stentor, port, room, place, true).await
     }
 
     /// Joins as somebody who may speak fast: an agent in the room of a visitor.
@@ -57,7 +54,7 @@ impl Member {
         let visitor = Self::join(system, room).await?;
         let place =
             Place { token: token("speaker", true)?, id: visitor.place.id, ..Place::default() };
-        let mut speaker = Self::enter(system.kind, system.port, room, place, None).await?;
+        let mut speaker = Self::enter(system.kind, system.port, room, place, false).await?;
         let take = json!({"t": "take", "ref": 2, "sid": speaker.place.id});
         speaker.link.say(&take.to_string()).await?;
         speaker.link.until("the floor", |text| text.starts_with(b"{\"t\":\"done\"")).await?;
@@ -70,7 +67,7 @@ impl Member {
         room: &str,
         place: Place,
     ) -> anyhow::Result<Self> {
-        Self::enter(system.kind, system.port, room, place, None).await
+        Self::enter(system.kind, system.port, room, place, false).await
     }
 
     async fn enter(
@@ -78,7 +75,7 @@ impl Member {
         port: u16,
         room: &str,
         place: Place,
-        takes: Option<u32>,
+        lazy: bool,
     ) -> anyhow::Result<Self> {
         let (path, protocol) = match kind {
             Kind::Stentor => ("/?appId=demo".to_owned(), Some("stentor.v2")),
@@ -86,7 +83,7 @@ impl Member {
             Kind::SocketIo => ("/socket.io/?EIO=4&transport=websocket".to_owned(), None),
             Kind::Centrifuge => ("/connection/websocket".to_owned(), None),
         };
-        let link = Link::dial(port, &path, protocol, takes).await?;
+        let link = Link::dial(port, &path, protocol, lazy).await?;
         let mut member =
             Self { link, kind, room: room.to_owned(), place, early: Vec::new(), said: 0 };
         member.greet().await?;

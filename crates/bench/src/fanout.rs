@@ -12,9 +12,10 @@ use crate::{
 };
 
 const ROUNDS: usize = 5;
+const KINDS: [Kind; 5] = [Kind::Stentor, Kind::Engine, Kind::Bare, Kind::Ws, Kind::SocketIo];
 const TEXT_BYTES: usize = 128;
 /// How long somebody who does not read stays. The router gives up on those who take nothing for ten seconds.
-const LAZY_FOR: Duration = Duration::from_secs(12);
+const LAZY_FOR: Duration = Duration::from_secs(14);
 /// What it counts of them.
 const STALLED: &str = "stentor_gateway_connections_closed_total{reason=\"stalled\"}";
 
@@ -46,9 +47,8 @@ impl Candidate {
 /// G2.
 pub(crate) async fn one_at_a_time(places: &Places, small: bool) -> anyhow::Result<()> {
     let (each, messages, rounds) = if small { (20, 5, 1) } else { (1_000, 300, ROUNDS) };
-    let kinds = [Kind::Stentor, Kind::Engine, Kind::Bare, Kind::Ws, Kind::SocketIo];
     let mut candidates = Vec::new();
-    for kind in kinds {
+    for kind in places.chosen(&KINDS) {
         candidates.push(Candidate::new(places, kind, each).await?);
     }
     for round in 0..=rounds {
@@ -79,7 +79,7 @@ pub(crate) async fn busy(places: &Places, small: bool) -> anyhow::Result<()> {
             bytes: TEXT_BYTES,
         };
         let mut candidates = Vec::new();
-        for kind in [Kind::Stentor, Kind::Engine, Kind::Bare, Kind::Ws, Kind::SocketIo] {
+        for kind in places.chosen(&KINDS) {
             candidates.push(Candidate::new(places, kind, each).await?);
         }
         for _ in 0..if small { 1 } else { ROUNDS } {
@@ -133,9 +133,12 @@ pub(crate) async fn stalled(places: &Places, small: bool) -> anyhow::Result<()> 
     let mut alone = Candidate::new(places, Kind::Stentor, each).await?;
     let mut beside = Candidate::new(places, Kind::Stentor, each).await?;
     let port = beside.system.port;
+    let lazies = u32::try_from(each / 100 + 1)?;
     let mut lazy = JoinSet::new();
-    for _ in 0..each / 100 + 1 {
+    for one in 0..lazies {
         lazy.spawn(async move {
+            // Not all of them come and go together.
+            tokio::time::sleep(LAZY_FOR * one / lazies).await;
             loop {
                 // Given up by the server after a while, it comes back and goes on not reading.
                 let member = Member::join_lazily(port, "room-0").await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf as _, BytesMut};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -15,6 +16,10 @@ use tokio::{
 /// Nothing takes that long unless it never comes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const READ_BYTES: usize = 4 * 1024;
+/// The least that Linux allows.
+const LAZY_BYTES: u32 = 2_304;
+/// As over Ethernet.
+const LAZY_SEGMENT_BYTES: u32 = 1_460;
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
@@ -28,16 +33,18 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Dials and upgrades. `takes`: bytes that the kernel may take for it before it reads.
+    /// Dials and upgrades. `lazy`: the kernel takes next to nothing as long as it does not read.
     pub(crate) async fn dial(
         port: u16,
         path: &str,
         protocol: Option<&str>,
-        takes: Option<u32>,
+        lazy: bool,
     ) -> anyhow::Result<Self> {
         let socket = TcpSocket::new_v4()?;
-        if let Some(takes) = takes {
-            socket.set_recv_buffer_size(takes)?;
+        if lazy {
+            socket.set_recv_buffer_size(LAZY_BYTES)?;
+            // Over segments of 64 KiB, as on loopback, the server's kernel takes megabytes in its place.
+            SockRef::from(&socket).set_tcp_mss(LAZY_SEGMENT_BYTES)?;
         }
         let mut stream = socket.connect(([127, 0, 0, 1], port).into()).await?;
         stream.set_nodelay(true)?;

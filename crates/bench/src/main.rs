@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
-use crate::system::Places;
+use crate::system::{Kind, Places};
 
 /// Compares sockets under load.
 #[derive(Debug, Parser)]
@@ -37,6 +37,9 @@ struct Options {
     /// Small sizes: shows that everything works, measures nothing
     #[arg(long)]
     small: bool,
+    /// Only these systems (may be given several times); G9 is about the router alone
+    #[arg(long, value_enum)]
+    only: Vec<Kind>,
     #[command(subcommand)]
     bench: Bench,
 }
@@ -66,7 +69,7 @@ fn main() -> anyhow::Result<()> {
     // The floor is told by its own load where it runs.
     let serves = matches!(options.bench, Bench::Serve { .. });
     let cores = if serves { Vec::new() } else { cores::split()? };
-    let places = Places::new(cores, options.programs, options.rivals)?;
+    let places = Places::new(cores, options.programs, options.rivals, options.only)?;
     Builder::new_multi_thread().enable_all().build()?.block_on(async {
         match options.bench {
             Bench::Fanout => fanout::one_at_a_time(&places, options.small).await,

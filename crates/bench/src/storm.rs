@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -23,23 +24,32 @@ const GONE: Duration = Duration::from_secs(2);
 
 struct Candidate {
     system: System,
+    cpu: Vec<f64>,
+    wall: Vec<f64>,
+}
+
+/// Rooms full of people, in one round.
+struct Rooms<'a> {
+    system: &'a System,
     speakers: Vec<Member>,
     members: Vec<(String, Member)>,
     number: u64,
-    cpu: Vec<f64>,
-    wall: Vec<f64>,
 }
 
 /// G8.
 pub(crate) async fn run(places: &Places, small: bool) -> anyhow::Result<()> {
     let (rooms, rounds) = if small { (3, 1) } else { (200, ROUNDS) };
     let mut candidates = Vec::new();
-    for kind in [Kind::Stentor, Kind::Bare, Kind::SocketIo, Kind::Centrifuge] {
-        candidates.push(Candidate::new(places, kind, rooms).await?);
+    for kind in places.chosen(&[Kind::Stentor, Kind::Bare, Kind::SocketIo, Kind::Centrifuge]) {
+        let system = places.start(kind, true).await?;
+        candidates.push(Candidate { system, cpu: Vec::new(), wall: Vec::new() });
     }
     for round in 0..=rounds {
         for candidate in &mut candidates {
-            let (cpu, wall) = candidate.storm(small).await?;
+            let name = candidate.system.kind.name();
+            // Nobody answers pings while others have their turn, so everybody comes anew.
+            let mut full = Rooms::fill(&candidate.system, round, rooms).await.context(name)?;
+            let (cpu, wall) = full.storm(small).await.context(name)?;
             // The first is for warming up.
             if round > 0 {
                 candidate.cpu.push(cpu);
@@ -77,19 +87,17 @@ pub(crate) async fn run(places: &Places, small: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Candidate {
-    async fn new(places: &Places, kind: Kind, rooms: usize) -> anyhow::Result<Self> {
-        let system = places.start(kind, true).await?;
+impl<'a> Rooms<'a> {
+    async fn fill(system: &'a System, round: usize, rooms: usize) -> anyhow::Result<Self> {
         let (mut speakers, mut members) = (Vec::new(), Vec::new());
         for room in 0..rooms {
-            let room = format!("room-{room}");
+            let room = format!("room-{round}-{room}");
             for _ in 0..PER_ROOM {
-                members.push((room.clone(), Member::join(&system, &room).await?));
+                members.push((room.clone(), Member::join(system, &room).await?));
             }
-            speakers.push(Member::speaker(&system, &room).await?);
+            speakers.push(Member::speaker(system, &room).await?);
         }
-        let (cpu, wall) = (Vec::new(), Vec::new());
-        Ok(Self { system, speakers, members, number: 0, cpu, wall })
+        Ok(Self { system, speakers, members, number: 0 })
     }
 
     /// One storm: processor seconds, and seconds, until the last one has caught up.
@@ -105,7 +113,7 @@ impl Candidate {
         sleep(if small { Duration::from_millis(200) } else { GONE }).await;
         self.speak().await?;
         let (before, began) = (self.system.cpu()?, Instant::now());
-        let (system, number) = (&self.system, self.number);
+        let (system, number) = (self.system, self.number);
         let returning = stream::iter(places).map(|(room, place)| async move {
             let mut member = Member::come_back(system, &room, place).await?;
             if recovers {
@@ -151,5 +159,6 @@ async fn hear(member: &mut Member, number: u64) -> anyhow::Result<()> {
         anyhow::ensure!(found == [number], "heard {found:?} instead of {number}");
         Ok(())
     };
-    timeout(PATIENCE, heard).await?
+    let patience = timeout(PATIENCE, heard).await;
+    patience.with_context(|| format!("message {number} was not heard"))?
 }

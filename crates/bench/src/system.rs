@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use clap::ValueEnum;
 use stentor_tokens::{Algorithm, Claims, Key, Role, mint};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -27,7 +28,7 @@ const START_MAX: Duration = Duration::from_secs(20);
 const TICKS: f64 = 100.0;
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
     /// The whole router: every message is on disk before anybody sees it.
     Stentor,
@@ -48,6 +49,7 @@ pub(crate) struct Places {
     cores: Vec<usize>,
     programs: PathBuf,
     rivals: Option<PathBuf>,
+    only: Vec<Kind>,
 }
 
 /// A running system.
@@ -84,11 +86,18 @@ impl Places {
         cores: Vec<usize>,
         programs: Option<PathBuf>,
         rivals: Option<PathBuf>,
+        only: Vec<Kind>,
     ) -> anyhow::Result<Self> {
         let here = std::env::current_exe()?;
         let beside = here.parent().map(Path::to_owned);
         let programs = programs.or(beside).context("no folder of programs")?;
-        Ok(Self { cores, programs, rivals })
+        Ok(Self { cores, programs, rivals, only })
+    }
+
+    /// Those of them that are wanted.
+    pub(crate) fn chosen(&self, kinds: &[Kind]) -> Vec<Kind> {
+        let wanted = |kind: &Kind| self.only.is_empty() || self.only.contains(kind);
+        kinds.iter().copied().filter(wanted).collect()
     }
 
     fn rival(&self, file: &str) -> anyhow::Result<PathBuf> {
