@@ -74,7 +74,11 @@ pub struct Claims {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Not a JWT, or a claim is missing or of the wrong kind.
-    #[error("the token is no JWT with the claims sub, aud and exp")]
+    #[error(
+        "the token is no JWT as it must be: signed in one of the ways HS256, ES256 and EdDSA, with the claims `sub` (1 to \
+         200 characters), `aud` (one app) and `exp` (Unix seconds); `role`, if given, is one of visitor, observer, agent \
+         and integration"
+    )]
     Malformed,
     /// No `kid`, or none of the app's.
     #[error("the token's `kid` names none of the app's keys (`auth.keys`)")]
@@ -88,8 +92,11 @@ pub enum TokenError {
     /// Its time is over.
     #[error("the token has expired; get a fresh one")]
     Expired,
+    /// Its time has not come.
+    #[error("the token is not valid yet (`nbf`)")]
+    Early,
     /// For another app.
-    #[error("the token's `aud` is not this app")]
+    #[error("the token's `aud` is not this app: get one for it")]
     Audience,
     /// Valid for longer than any token may be.
     #[error("the token's `exp` is more than 12 hours ahead")]
@@ -141,12 +148,14 @@ fn believe(token: &str, keys: &Keys, app: &str) -> Result<(Claims, String), Toke
     }
     let mut validation = Validation::new(key.algorithm().jwt());
     validation.leeway = LEEWAY_S;
+    validation.validate_nbf = true;
     validation.set_audience(&[app]);
     validation.set_required_spec_claims(&["exp", "aud", "sub"]);
     let decoding = key.decoding().ok_or(TokenError::Key)?;
     let claims =
         decode::<Claims>(token, &decoding, &validation).map_err(|error| match error.kind() {
             ErrorKind::ExpiredSignature => TokenError::Expired,
+            ErrorKind::ImmatureSignature => TokenError::Early,
             ErrorKind::InvalidAudience => TokenError::Audience,
             ErrorKind::InvalidSignature => TokenError::Forged,
             _ => TokenError::Malformed,
@@ -234,6 +243,26 @@ mod tests {
         for rubbish in ["", "a.b.c", &"x".repeat(9_000)] {
             assert_eq!(verify(rubbish, &keys, "demo"), Err(TokenError::Malformed), "{rubbish}");
         }
+    }
+
+    #[test]
+    fn s4_a_token_is_not_believed_before_its_time() {
+        let keys = Keys::new(vec![hs("old", b'o')]);
+        let key = keys.get("old").unwrap();
+        let header = Header { kid: Some("old".into()), ..Header::new(key.algorithm().jwt()) };
+        #[derive(Serialize)]
+        struct Later {
+            #[serde(flatten)]
+            claims: Claims,
+            nbf: u64,
+        }
+        let token = |nbf: u64| {
+            let later = Later { claims: claims("demo", 600), nbf };
+            encode(&header, &later, &key.encoding().unwrap()).unwrap()
+        };
+        assert_eq!(verify(&token(now() + 300), &keys, "demo"), Err(TokenError::Early));
+        // Clocks differ a little.
+        assert!(verify(&token(now() + 30), &keys, "demo").is_ok());
     }
 
     #[test]
