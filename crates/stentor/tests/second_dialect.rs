@@ -282,7 +282,7 @@ async fn bad_cursors_lead_to_a_view_and_other_peoples_sessions_to_nothing() {
     stranger.connect(server.port()).await.unwrap();
     let open = |sid: &str| json!({"t": "open", "sid": sid, "client": format!("{:032x}", 2)});
     let refused = stranger.ask(open(&client.sid)).await.unwrap();
-    assert_eq!((&refused["t"], &refused["code"]), (&json!("refused"), &json!("forbidden")));
+    assert_eq!((&refused["t"], &refused["code"]), (&json!("refused"), &json!("noSession")));
     let unknown = format!("{}{}", &client.sid[..client.sid.len() - 4], "0000");
     let refused = stranger.ask(open(&unknown)).await.unwrap();
     assert_eq!((&refused["t"], &refused["code"]), (&json!("refused"), &json!("noSession")));

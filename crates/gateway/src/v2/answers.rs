@@ -18,7 +18,7 @@ use crate::{asking::Answer, engine::Frames};
 const FUTILE_MAX: u8 = 3;
 
 impl<B: Ingress> Seat<B> {
-    pub(super) fn answered(&mut self, answer: Answer, frames: &mut Frames) {
+    pub(super) fn answered(&mut self, answer: Answer, is_staff: bool, frames: &mut Frames) {
         let results = match answer {
             Answer::Inputs(results) => results,
             // Asking again would be answered the same.
@@ -49,7 +49,11 @@ impl<B: Ingress> Seat<B> {
                 (job @ Job::Open(_), kind) => {
                     let code = match kind {
                         Some(Kind::NoSession(_)) => Code::NoSession,
-                        kind => code(kind.as_ref()),
+                        kind => match code(kind.as_ref()) {
+                            // Nobody learns whether somebody else has a session.
+                            Code::Forbidden if !is_staff => Code::NoSession,
+                            code => code,
+                        },
                     };
                     self.fail(&job, code, None, frames);
                     return self.drop_jobs(frames);
@@ -69,8 +73,8 @@ impl<B: Ingress> Seat<B> {
                 (Job::Say(say), Some(Kind::Duplicate(n))) => {
                     frames.push(self.ack(say.mid, (n > 0).then_some(n)));
                 }
-                (Job::Refuse { mid, text }, Some(Kind::Rejected(_) | Kind::Duplicate(_))) => {
-                    frames.push(self.nack(mid, Code::Malformed, None, &text));
+                (Job::Refuse { mid, why }, Some(Kind::Rejected(_) | Kind::Duplicate(_))) => {
+                    frames.push(self.nack(mid, why.code, None, &why.text));
                 }
                 (Job::Deed { reference, .. }, Some(Kind::Committed(n))) => {
                     frames.push(encode(&Done { reference, n: Some(n) }));

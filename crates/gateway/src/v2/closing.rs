@@ -1,5 +1,6 @@
 //! How sockets of the second dialect are closed. 4000 to 4499 come back, 4500 and above do not.
 
+use stentor_tokens::TokenError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::{engine::Closing, metrics::CloseReason};
@@ -27,3 +28,20 @@ pub(super) const BROKEN: Closing = refused(4500, "frames that make no sense");
 pub(super) const NO_GREETING: Closing = refused(4500, "the first frame must be `hello`");
 /// The app was taken away while the socket was open.
 pub(super) const GONE: Closing = refused(4404, "this app is not served here any more");
+
+/// The token is not believed: whether a fresh one may help.
+pub(super) const fn of(why: &TokenError) -> Closing {
+    match why {
+        TokenError::Audience => FORBIDDEN,
+        TokenError::Malformed
+        | TokenError::UnknownKey
+        | TokenError::Algorithm
+        | TokenError::Forged
+        | TokenError::Expired
+        | TokenError::Early
+        | TokenError::LongLived
+        | TokenError::Purpose
+        | TokenError::Revoked
+        | TokenError::Key => UNAUTHORISED,
+    }
+}

@@ -127,7 +127,7 @@ impl<B: Ingress> Connection<B> {
                 Ok(_) => return Err(self.refuse(Refusal::Origin, closing::FORBIDDEN)),
                 Err(why) => {
                     frames.push(refusal(None, None, Code::Forbidden, &why.to_string()));
-                    return Err(self.refuse(Refusal::Token, closing::UNAUTHORISED));
+                    return Err(self.refuse(Refusal::Token, closing::of(&why)));
                 }
             },
             None if !fits => return Err(self.refuse(Refusal::Origin, closing::FORBIDDEN)),
@@ -159,7 +159,7 @@ impl<B: Ingress> Connection<B> {
         let Some(principal) = &mut self.principal else { return Err(closing::NO_GREETING) };
         let app = self.shared.app(&principal.app).ok_or(closing::GONE)?;
         let token = hello.token.as_deref().ok_or(closing::NO_GREETING)?;
-        let fresh = Principal::vouched(&app, token).map_err(|_| closing::UNAUTHORISED)?;
+        let fresh = Principal::vouched(&app, token).map_err(|why| closing::of(&why))?;
         if fresh.visitor != principal.visitor || fresh.role != principal.role {
             return Err(closing::NO_GREETING);
         }
@@ -239,6 +239,10 @@ impl<B: Ingress> Handler for Connection<B> {
         let frame = match V2Frame::parse(message.as_bytes()) {
             Ok(frame) => frame,
             Err(_) if self.principal.is_none() => return Err(closing::NO_GREETING),
+            Err(error) if error.message.is_some() => {
+                self.unreadable(error, frames);
+                return Ok(());
+            }
             Err(error) => {
                 frames.push(refusal(error.reference, None, Code::Malformed, &error.text));
                 return self.nonsense();

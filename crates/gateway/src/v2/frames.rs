@@ -8,7 +8,8 @@ use stentor_cluster::Ingress;
 use stentor_protocol::{
     RequestIdentity, rebuild, sanitise_display_name,
     v2::{
-        Code, DraftDeed, DraftFrame, NAME_CHARS_MAX, OPEN_MAX, Open, Send, Typing, V2Frame, encode,
+        Code, DraftDeed, DraftFrame, MalformedFrame, NAME_CHARS_MAX, OPEN_MAX, Open, Send, Typing,
+        V2Frame, encode,
     },
 };
 use stentor_types::{ClientInstance, ConnectionId, SessionId};
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 
 use super::{
     Connection,
-    jobs::{Deed, Job, Opening, Saying},
+    jobs::{Deed, Job, Opening, Saying, Unfit},
     seat::{Seat, refusal},
 };
 use crate::{engine::Frames, identify::Principal, metrics::Refusal};
@@ -39,7 +40,7 @@ impl<B: Ingress> Connection<B> {
                 }
                 None => frames.push(not_open(None, close.sid)),
             },
-            V2Frame::Send(send) => self.send(send, frames),
+            V2Frame::Send(send) => self.say(send, frames),
             V2Frame::Typing(typing) => self.typing(&typing),
             V2Frame::Take(take) => {
                 // What the operator says about somebody counts more than what they say themselves.
@@ -111,14 +112,30 @@ impl<B: Ingress> Connection<B> {
         seat.jobs.push_back(Job::Open(opening));
     }
 
-    fn send(&mut self, send: Send, frames: &mut Frames) {
-        let speaks = self.may_speak();
+    fn say(&mut self, send: Send, frames: &mut Frames) {
         let Some(principal) = self.principal.as_deref().cloned() else { return };
         let app = self.shared.app(&principal.app);
         let most = app.map_or(0, |app| app.limits.message_bytes);
+        let said = saying(&send, &principal, most);
+        self.message(send.sid, send.mid, said, frames);
+    }
+
+    /// A frame that was to be a message, but cannot be read: whoever keeps the message until it is answered
+    /// must get an answer.
+    pub(super) fn unreadable(&mut self, frame: MalformedFrame, frames: &mut Frames) {
+        let MalformedFrame { text, message, is_too_long, .. } = frame;
+        let Some((sid, mid)) = message else { return };
+        let code = if is_too_long { Code::TooLong } else { Code::Malformed };
+        self.message(sid, mid, Err(Unfit { code, text }), frames);
+    }
+
+    /// A message, fit to be taken or not.
+    fn message(&mut self, sid: String, mid: u64, said: Result<Saying, Unfit>, frames: &mut Frames) {
+        let speaks = self.may_speak();
+        let Some(may_work) = self.principal.as_ref().map(|who| who.may_work()) else { return };
         let metrics = std::sync::Arc::clone(&self.shared.metrics);
-        let Some(seat) = self.seat(&send.sid) else {
-            let (sid, mid, code) = (send.sid, send.mid, Code::NotOpen);
+        let Some(seat) = self.seat(&sid) else {
+            let code = Code::NotOpen;
             let nack = stentor_protocol::v2::Nack {
                 sid,
                 mid,
@@ -132,26 +149,20 @@ impl<B: Ingress> Connection<B> {
         };
         if !speaks {
             metrics.refused(Refusal::TooFast);
-            return frames.push(seat.nack(send.mid, Code::TooFast, None, Code::TooFast.advice()));
+            return frames.push(seat.nack(mid, Code::TooFast, None, Code::TooFast.advice()));
         }
         // They can never send, so no number is used up.
-        if !principal.may_work() {
-            return frames.push(seat.nack(
-                send.mid,
-                Code::Forbidden,
-                None,
-                Code::Forbidden.advice(),
-            ));
+        if !may_work {
+            return frames.push(seat.nack(mid, Code::Forbidden, None, Code::Forbidden.advice()));
         }
-        seat.last_mid = seat.last_mid.max(send.mid);
-        let job = match saying(&send, &principal, most) {
+        seat.last_mid = seat.last_mid.max(mid);
+        seat.jobs.push_back(match said {
             Ok(saying) => Job::Say(Box::new(saying)),
-            Err(text) => {
+            Err(why) => {
                 metrics.refused(Refusal::Body);
-                Job::Refuse { mid: send.mid, text }
+                Job::Refuse { mid, why }
             }
-        };
-        seat.jobs.push_back(job);
+        });
     }
 
     fn deed(&mut self, reference: u64, sid: String, deed: Deed, frames: &mut Frames) {
@@ -218,14 +229,19 @@ impl<B: Ingress> Connection<B> {
 ///
 /// # Errors
 /// It makes no sense; the text names the field.
-fn saying(send: &Send, principal: &Principal, most: usize) -> Result<Saying, String> {
+fn saying(send: &Send, principal: &Principal, most: usize) -> Result<Saying, Unfit> {
+    let malformed = |text: &str| Unfit { code: Code::Malformed, text: text.to_owned() };
+    if send.mid == 0 {
+        return Err(malformed("mid: the first one is 1"));
+    }
     if send.note && !principal.is_staff() {
-        return Err("note: only staff write notes".into());
+        return Err(malformed("note: only staff write notes"));
     }
     let text_bytes = send.text.as_ref().map_or(0, String::len);
     let request_bytes = send.request.as_ref().map_or(0, |request| request.get().len());
     if text_bytes.saturating_add(request_bytes) > most {
-        return Err(format!("text: longer than {most} bytes (`limits.messageBytes`)"));
+        let text = format!("text: longer than {most} bytes (`limits.messageBytes`)");
+        return Err(Unfit { code: Code::TooLong, text });
     }
     let data: Vec<u8> = match (&send.text, &send.request) {
         (Some(text), None) if !text.trim().is_empty() => {
@@ -237,11 +253,12 @@ fn saying(send: &Send, principal: &Principal, most: usize) -> Result<Saying, Str
             typed.to_string().into_bytes()
         }
         (None, Some(request)) if !send.note => request.get().as_bytes().to_vec(),
-        (None, Some(_)) => return Err("note: can only have a `text`".into()),
-        _ => return Err("text: must not be empty, unless there is a `request`".into()),
+        (None, Some(_)) => return Err(malformed("note: can only have a `text`")),
+        _ => return Err(malformed("text: must not be empty, unless there is a `request`")),
     };
     let identity = RequestIdentity { user_id: &principal.bot_user, session_id: &send.sid };
-    let request = rebuild(&data, identity).map_err(|error| format!("request: {error}"))?;
+    let request =
+        rebuild(&data, identity).map_err(|error| malformed(&format!("request: {error}")))?;
     Ok(Saying {
         mid: send.mid,
         text: request.text,

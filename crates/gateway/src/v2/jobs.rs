@@ -1,6 +1,6 @@
 //! What is asked of the owner of a session, in order.
 
-use stentor_protocol::v2::Resume;
+use stentor_protocol::v2::{Code, Resume};
 use stentor_types::{ClientInstance, SessionId};
 use stentor_wire::{client_to_bytes, pb, pb::connection_input::Kind, session_to_bytes};
 
@@ -17,7 +17,7 @@ pub(super) enum Job {
     /// A message.
     Say(Box<Saying>),
     /// A message that cannot be taken; its number is used up.
-    Refuse { mid: u64, text: String },
+    Refuse { mid: u64, why: Unfit },
     /// Something that staff do.
     Deed { reference: u64, deed: Deed },
     /// To forget the connection. `aloud`: the client asked for it.
@@ -42,6 +42,14 @@ pub(super) struct Saying {
     pub(super) request: bytes::Bytes,
 }
 
+/// Why a message cannot be taken, whoever sends it.
+#[derive(Debug)]
+pub(super) struct Unfit {
+    pub(super) code: Code,
+    /// Names the field.
+    pub(super) text: String,
+}
+
 /// Something that staff do.
 #[derive(Debug)]
 pub(super) enum Deed {
@@ -57,7 +65,7 @@ impl Job {
     pub(super) fn bytes(&self) -> usize {
         let text = match self {
             Self::Say(say) => say.body.len() + say.request.len(),
-            Self::Refuse { text, .. } => text.len(),
+            Self::Refuse { why, .. } => why.text.len(),
             Self::Open(_) | Self::Reopen | Self::Deed { .. } | Self::Leave { .. } => 0,
         };
         text.saturating_add(OVERHEAD_BYTES)

@@ -137,7 +137,7 @@ impl<B: Ingress> Seat<B> {
             match asking.poll(context, &place.shared.metrics) {
                 Poll::Ready(answer) => {
                     self.asking = None;
-                    self.answered(answer, frames);
+                    self.answered(answer, place.principal.is_staff(), frames);
                 }
                 Poll::Pending if asking.is_late() && self.gives_up(frames) => {}
                 Poll::Pending => break,
@@ -325,9 +325,9 @@ impl<B: Ingress> Seat<B> {
     pub(super) fn fail(&self, job: &Job, code: Code, expected: Option<u64>, frames: &mut Frames) {
         match job {
             Job::Say(say) => frames.push(self.nack(say.mid, code, expected, code.advice())),
-            Job::Refuse { mid, text } => {
+            Job::Refuse { mid, why } => {
                 let (code, text) = match code {
-                    Code::Malformed => (code, text.as_str()),
+                    Code::Malformed => (why.code, why.text.as_str()),
                     other => (other, other.advice()),
                 };
                 frames.push(self.nack(*mid, code, expected, text));

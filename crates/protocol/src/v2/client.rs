@@ -1,9 +1,9 @@
 //! What clients send.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
-use crate::json::check_shape;
+use crate::json::{ShapeError, check_shape};
 
 /// A client's frame.
 #[derive(Debug)]
@@ -29,6 +29,10 @@ pub struct MalformedFrame {
     pub text: String,
     /// What the client wants its answer to carry, as far as that can be read.
     pub reference: Option<u64>,
+    /// The message that it was to be, as far as that can be read: whoever waits for its answer gets one.
+    pub message: Option<(String, u64)>,
+    /// It has more bytes than a frame may have.
+    pub is_too_long: bool,
 }
 
 /// The first frame: who comes.
@@ -81,7 +85,7 @@ pub struct Send {
     pub mid: u64,
     pub text: Option<String>,
     /// A Stentor Request: what the visitor chose.
-    #[cfg_attr(test, schemars(with = "Option<serde_json::Value>"))]
+    #[cfg_attr(test, schemars(with = "Option<Value>"))]
     pub request: Option<Box<RawValue>>,
     #[serde(default)]
     pub note: bool,
@@ -184,12 +188,14 @@ pub struct Watch {
     pub on: bool,
 }
 
-#[derive(Deserialize)]
-struct Kind<'a> {
-    #[serde(borrow)]
-    t: Option<std::borrow::Cow<'a, str>>,
+/// What tells a frame from others, of whatever kind the values may be.
+#[derive(Default, Deserialize)]
+struct Kind {
+    t: Option<Value>,
     #[serde(rename = "ref")]
-    reference: Option<serde_json::Value>,
+    reference: Option<Value>,
+    sid: Option<Value>,
+    mid: Option<Value>,
 }
 
 // === impl V2Frame ===
@@ -201,38 +207,50 @@ impl V2Frame {
     /// It is too large, nested too deeply, no JSON object, of an unknown kind, or a field is missing or
     /// wrong.
     pub fn parse(bytes: &[u8]) -> Result<Self, MalformedFrame> {
-        check_shape(bytes)
-            .map_err(|error| MalformedFrame { text: error.to_string(), reference: None })?;
-        if bytes.trim_ascii_start().first() != Some(&b'{') {
-            return Err(MalformedFrame { text: "not a JSON object".into(), reference: None });
+        if let Err(error) = check_shape(bytes) {
+            let is_too_long = matches!(error, ShapeError::TooLarge { .. });
+            let kind = serde_json::from_slice(bytes).unwrap_or_default();
+            return Err(MalformedFrame { is_too_long, ..malformed(error.to_string(), &kind) });
         }
-        let kind: Kind<'_> = read(bytes, None)?;
-        let reference = kind.reference.as_ref().and_then(serde_json::Value::as_u64);
-        match kind.t.as_deref() {
-            Some("hello") => read(bytes, reference).map(Self::Hello),
-            Some("open") => read(bytes, reference).map(Self::Open),
-            Some("close") => read(bytes, reference).map(Self::Close),
-            Some("send") => read(bytes, reference).map(Self::Send),
-            Some("typing") => read(bytes, reference).map(Self::Typing),
-            Some("take") => read(bytes, reference).map(Self::Take),
-            Some("release") => read(bytes, reference).map(Self::Release),
-            Some("draft") => read(bytes, reference).map(Self::Draft),
-            Some("end") => read(bytes, reference).map(Self::End),
-            Some("list") => read(bytes, reference).map(Self::List),
-            Some("watch") => read(bytes, reference).map(Self::Watch),
-            Some(_) => Err(MalformedFrame { text: "t: not a kind of frame".into(), reference }),
-            None => Err(MalformedFrame { text: "t: missing".into(), reference }),
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(malformed("not a JSON object".into(), &Kind::default()));
+        }
+        let kind: Kind = read(bytes, &Kind::default())?;
+        match kind.t.as_ref().and_then(Value::as_str) {
+            Some("hello") => read(bytes, &kind).map(Self::Hello),
+            Some("open") => read(bytes, &kind).map(Self::Open),
+            Some("close") => read(bytes, &kind).map(Self::Close),
+            Some("send") => read(bytes, &kind).map(Self::Send),
+            Some("typing") => read(bytes, &kind).map(Self::Typing),
+            Some("take") => read(bytes, &kind).map(Self::Take),
+            Some("release") => read(bytes, &kind).map(Self::Release),
+            Some("draft") => read(bytes, &kind).map(Self::Draft),
+            Some("end") => read(bytes, &kind).map(Self::End),
+            Some("list") => read(bytes, &kind).map(Self::List),
+            Some("watch") => read(bytes, &kind).map(Self::Watch),
+            Some(_) => Err(malformed("t: not a kind of frame".into(), &kind)),
+            None if kind.t.is_some() => Err(malformed("t: must be a string".into(), &kind)),
+            None => Err(malformed("t: missing".into(), &kind)),
         }
     }
 }
 
+fn malformed(text: String, kind: &Kind) -> MalformedFrame {
+    let number = |value: &Option<Value>| value.as_ref().and_then(Value::as_u64);
+    let sends = kind.t.as_ref().is_some_and(|t| t == "send");
+    let sid = kind.sid.as_ref().and_then(Value::as_str).filter(|_| sends);
+    MalformedFrame {
+        text,
+        reference: number(&kind.reference),
+        message: sid.map(str::to_owned).zip(number(&kind.mid)),
+        is_too_long: false,
+    }
+}
+
 /// The message names the field and never repeats its value, which may be a secret.
-fn read<'a, T: Deserialize<'a>>(
-    bytes: &'a [u8],
-    reference: Option<u64>,
-) -> Result<T, MalformedFrame> {
+fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8], kind: &Kind) -> Result<T, MalformedFrame> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let malformed = |text| MalformedFrame { text, reference };
+    let malformed = |text| malformed(text, kind);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let cause = error.into_inner();
@@ -305,6 +323,24 @@ mod tests {
         );
         let reference = V2Frame::parse(br#"{"t":"take","ref":7}"#).unwrap_err().reference;
         assert_eq!(reference, Some(7));
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_is_known_by_its_number() {
+        let message = |frame: &str| V2Frame::parse(frame.as_bytes()).unwrap_err().message;
+        let known = Some(("a".to_owned(), 7));
+        assert_eq!(message(r#"{"t":"send","sid":"a","mid":7,"text":5}"#), known);
+        let large = format!(r#"{{"t":"send","text":"{}","sid":"a","mid":7}}"#, "x".repeat(70_000));
+        assert_eq!(message(&large), known);
+        assert!(V2Frame::parse(large.as_bytes()).unwrap_err().is_too_long);
+        let deep = "[".repeat(40) + &"]".repeat(40);
+        assert_eq!(
+            message(&format!(r#"{{"t":"send","sid":"a","mid":7,"request":{deep}}}"#)),
+            known
+        );
+        assert_eq!(message(r#"{"t":"send","sid":"a","mid":-7}"#), None);
+        assert_eq!(message(r#"{"t":"take","sid":"a","mid":7}"#), None);
+        assert_eq!(message(r#"{"t":{},"sid":"a","mid":7}"#), None);
     }
 
     #[test]

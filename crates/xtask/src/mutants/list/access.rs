@@ -123,4 +123,54 @@ pub(super) const MUTANTS: &[Mutant] = &[
             filter: "s4_a_login_code_is_no_token_and_a_token_is_no_login_code",
         },
     },
+    Mutant {
+        name: "gateway: a message with the number zero is acknowledged",
+        file: "crates/gateway/src/v2/frames.rs",
+        find: "if send.mid == 0 {",
+        replace: "if false {",
+        caught_by: CaughtBy::Test {
+            package: "stentor",
+            filter: "p1_a_message_with_the_number_zero_is_refused_and_not_acknowledged",
+        },
+    },
+    Mutant {
+        name: "gateway: a message that cannot be read has no answer",
+        file: "crates/gateway/src/v2/connection.rs",
+        find: "Err(error) if error.message.is_some() => {",
+        replace: "Err(error) if error.is_too_long => {",
+        caught_by: CaughtBy::Test {
+            package: "stentor",
+            filter: "a_message_too_long_or_misshapen_is_refused_under_its_number_and_the_next_one_is_taken",
+        },
+    },
+    Mutant {
+        name: "gateway: a stranger learns who has a session",
+        file: "crates/gateway/src/v2/answers.rs",
+        find: "Code::Forbidden if !is_staff => Code::NoSession,",
+        replace: "Code::Forbidden if is_staff => Code::NoSession,",
+        caught_by: CaughtBy::Test {
+            package: "stentor",
+            filter: "s3_a_stranger_cannot_tell_a_session_from_none",
+        },
+    },
+    Mutant {
+        name: "gateway: a token of another app is as good as an old one",
+        file: "crates/gateway/src/v2/closing.rs",
+        find: "TokenError::Audience => FORBIDDEN,",
+        replace: "TokenError::Audience => UNAUTHORISED,",
+        caught_by: CaughtBy::Test {
+            package: "stentor",
+            filter: "s6_an_agent_of_one_app_sees_and_does_nothing_in_another",
+        },
+    },
+    Mutant {
+        name: "tokens: a token is good before its time",
+        file: "crates/tokens/src/claims.rs",
+        find: "validation.validate_nbf = true;",
+        replace: "validation.validate_nbf = false;",
+        caught_by: CaughtBy::Test {
+            package: "stentor-tokens",
+            filter: "s4_a_token_is_not_believed_before_its_time",
+        },
+    },
 ];
