@@ -263,3 +263,73 @@ test("a draft of the bot is seen by staff only until it is passed on", async () 
   await desk.session.draft(draft.turn, "send");
   await until("it", () => visitor.events.some(({ kind, turn }) => kind === "draftSent" && turn === draft.turn));
 });
+
+for (const transport of ["websocket", "stream"]) {
+  test(`what is too long or no text is refused over ${transport} by name, and what follows is taken`, async () => {
+    const seen = watched(client({ transport }), { name: "long" });
+    const results = await Promise.allSettled([
+      seen.session.send("x".repeat(300_000)),
+      seen.session.send("x".repeat(65_537)),
+      seen.session.send('"'.repeat(40_000)),
+      seen.session.send(5),
+      seen.session.send(undefined),
+      seen.session.request("hi"),
+      seen.session.send("  "),
+      seen.session.send("fine"),
+    ]);
+    const codes = results.map(({ reason, value }) => reason?.code ?? typeof value.n);
+    assert.deepEqual(codes, ["tooLong", "tooLong", "tooLong", "malformed", "malformed", "malformed", "malformed", "number"]);
+    // Their texts are not lost: a page can show them as unsent.
+    assert.deepEqual(seen.session.outbox.map(({ state, code }) => `${state} ${code}`), [...Array(3).fill("failed tooLong"), "failed malformed"]);
+    assertDense(seen);
+  });
+
+  test(`many long messages at once get through over ${transport}`, { timeout: 60_000 }, async () => {
+    const seen = watched(client({ transport }), { name: "bulk" });
+    const sent = Array.from({ length: 40 }, (_, place) => `${place} ${"\u00e9".repeat(30_000)}`);
+    await Promise.all(sent.map((text) => seen.session.send(text)));
+    await until("all of them", () => texts(seen).length === sent.length);
+    assert.deepEqual(texts(seen), sent);
+  });
+}
+
+test("a client whose instance the router has forgotten begins a new one, and shows what may be lost", async () => {
+  const storage = new MemoryStorage();
+  const one = await Router.start();
+  open.push(() => one.stop());
+  const proxy = await Proxy.start(one.port);
+  open.push(() => proxy.stop());
+  const url = `http://127.0.0.1:${proxy.port}`;
+  const before = watched(client({ url, storage }), { name: "forgotten" });
+  await before.session.send("one");
+  proxy.paused = true;
+  before.session.send("two");
+  await until("it to be on its way", () => before.session.outbox[0].state === "sent");
+  await one.kill();
+  await one.startAnew();
+  proxy.paused = false;
+  proxy.cut();
+  await until("the news", () => before.session.outbox[0].state === "failed");
+  assert.equal(before.session.outbox[0].code, "expired");
+  await before.session.send("three");
+  await until("it", () => texts(before).length > 0);
+  assert.deepEqual(texts(before), ["three"]);
+});
+
+test("what one person has left unsent is not sent by the next one at the same browser", async () => {
+  const storage = new MemoryStorage();
+  const eve = await router.token("visitor", "eve");
+  const bob = await router.token("visitor", "bob");
+  const left = client({ storage, token: eve, transport: "stream", fetch: () => Promise.reject(new Error("no network")) });
+  left.open({ name: "support" }).send("from eve");
+  left.close();
+  for (const token of [bob, () => bob]) {
+    const seen = watched(client({ storage, token }), { name: "support" });
+    await seen.session.send("from bob");
+    await until("it", () => texts(seen).length > 0);
+    assert.ok(!texts(seen).includes("from eve"), texts(seen).join());
+    seen.session.close();
+  }
+  const again = watched(client({ storage, token: () => eve }), { name: "support" });
+  await until("hers", () => texts(again).includes("from eve"));
+});

@@ -52,6 +52,12 @@ export class Router {
     await until("a ready router", ready);
   }
 
+  /** As if everything had been lost. */
+  async startAnew() {
+    rmSync(this.data, { recursive: true });
+    await this.start();
+  }
+
   async kill() {
     const gone = once(this.#child, "exit");
     this.#child.kill("SIGKILL");

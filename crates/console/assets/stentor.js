@@ -37,7 +37,8 @@ export class Stentor extends Emitter {
   #asked = new Map();
   #sessions = new Set();
   #watching = false;
-  #token;
+  /** Tells whose messages they are, once it is known. */
+  #told;
 
   state = "offline";
   role;
@@ -50,14 +51,18 @@ export class Stentor extends Emitter {
     if (!options.url && !page) throw new TypeError("url: missing, and there is no page to take it from");
     this.app = options.app;
     this.#options = { transport: "auto", random: Math.random, ...options, url: new URL(options.url ?? page, page) };
-    const whose = typeof options.token === "undefined" && !options.login ? "visitor" : "staff";
-    this.#store = new Store(options.storage ?? defaultStorage(), `stentor:${this.#options.url.host}:${options.app}:${whose}`);
+    const whose = new Promise((told) => (this.#told = told));
+    this.#store = new Store(options.storage ?? defaultStorage(), `stentor:${this.#options.url.host}:${options.app}`, whose);
+    const { token, login, user } = this.#options;
+    if (user !== undefined || typeof token !== "function") this.#told(user ?? (token ? subjectOf(token) : login ? "staff" : "visitor"));
   }
 
   /** Opens a session: `{ name }` for a visitor's own, or `{ sid }`. Connects if need be. */
   open(which, { displayName } = {}) {
     const session = new Session(this.#port(), this.#store, which, displayName);
     this.#sessions.add(session);
+    // Only the token tells whose messages are to be sent.
+    if (typeof this.#options.token === "function") this.connect();
     session.prepare().then(() => {
       if (this.state === "online") session.begin();
       else this.connect();
@@ -143,7 +148,11 @@ export class Stentor extends Emitter {
   async #credentials() {
     const { token, login } = this.#options;
     if (login) return undefined;
-    if (typeof token === "function") return token();
+    if (typeof token === "function") {
+      const fetched = await token();
+      this.#told(subjectOf(fetched));
+      return fetched;
+    }
     return token ?? this.#store.device();
   }
 
@@ -259,5 +268,16 @@ export class Stentor extends Emitter {
   #set(state, more) {
     this.state = state;
     this.emit("state", { state, ...more });
+  }
+}
+
+/** Who a token is for: what one person has left unsent is not for the next one at the same browser to send. */
+function subjectOf(token) {
+  try {
+    const claims = atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
+    return `user:${JSON.parse(new TextDecoder().decode(Uint8Array.from(claims, (char) => char.charCodeAt(0)))).sub}`;
+  } catch {
+    // The router will say what is wrong with it.
+    return "staff";
   }
 }

@@ -45,6 +45,8 @@ export class WebSocketLine {
 const GATHER_MS = 20;
 /** Frames in one POST, besides `hello` and what opens the sessions. */
 const TOGETHER_MAX = 48;
+/** Their characters, together with the first frame that is too many: well below the megabyte of UTF-8 that a router reads. */
+const TOGETHER_CHARS_MAX = 128 * 1024;
 const AGAIN_MS = 1_000;
 
 /** Carries frames over a streaming answer; what is said goes by POST, one at a time. */
@@ -136,7 +138,7 @@ export class StreamLine {
   async #flush() {
     if (this.#posting || !this.#welcomed || this.#waiting.length === 0 || this.#stopped) return;
     this.#posting = true;
-    const frames = this.#waiting.splice(0, TOGETHER_MAX);
+    const frames = this.#waiting.splice(0, this.#together());
     const used = new Set(frames.map(({ sid }) => sid));
     // Their reference is 0: these answers are nobody's but ours.
     const opens = this.#port.places().filter(({ sid }) => used.has(sid));
@@ -152,6 +154,13 @@ export class StreamLine {
     }
     this.#posting = false;
     this.#flush();
+  }
+
+  /** How many of those that wait fit into one POST. */
+  #together() {
+    let chars = 0;
+    const fit = this.#waiting.slice(0, TOGETHER_MAX).findIndex((frame) => (chars += JSON.stringify(frame).length) > TOGETHER_CHARS_MAX);
+    return fit < 0 ? TOGETHER_MAX : fit + 1;
   }
 
   #post(path, frames, signal) {

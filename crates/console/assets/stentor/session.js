@@ -10,6 +10,10 @@ const SOON_MS = 200;
 /** Messages that are on their way at a time. */
 const FLYING_MAX = 32;
 const TYPING_EVERY_MS = 3_000;
+/** What the router reads at most; a longer frame would only end the connection. */
+const FRAME_BYTES_MAX = 65_536;
+/** Room for what a frame has besides the message. */
+const ENVELOPE_BYTES = 256;
 
 export class Session extends Emitter {
   #port;
@@ -203,7 +207,17 @@ export class Session extends Emitter {
       this.#timer = setTimeout(() => this.#port.isOnline() && this.begin(), frame.retryAfterMs ?? 1_000);
       return;
     }
+    // It is kept no longer; under its name there may be a new one.
+    if (frame.code === "noSession" && this.sid && this.#which.name) {
+      this.sid = this.epoch = undefined;
+      return this.begin();
+    }
     const error = StentorError.of(frame);
+    // What has a number was taken or was not: nobody knows any more. The rest goes on.
+    if (frame.code === "expired") {
+      for (const item of this.#outbox.items) if (item.mid !== undefined && item.state !== "failed") fail(item, error);
+      return this.#renumber();
+    }
     for (const item of this.#outbox.items) fail(item, error);
     this.stop();
     this.#port.gone(this);
@@ -219,10 +233,13 @@ export class Session extends Emitter {
   }
 
   #say(what) {
+    const mistake = mistakeIn(what);
+    if (mistake?.code === "malformed") return Promise.reject(mistake);
     const item = { id: newId(), ...what, state: "waiting" };
     const answered = new Promise((resolve, reject) => (item.answer = { resolve, reject }));
     // Whoever does not wait for the answer need not hear of its failure either: the outbox shows it.
     answered.catch(() => {});
+    if (mistake) fail(item, mistake);
     this.#outbox.items.push(item);
     this.typing(false);
     this.#changed();
@@ -321,6 +338,14 @@ export class Session extends Emitter {
     this.#outbox.save();
     this.emit("outbox", this.outbox);
   }
+}
+
+/** Why something can never be sent, if so. */
+function mistakeIn({ text, request }) {
+  if (request === undefined && typeof text !== "string") return new StentorError("malformed", "text: must be a string", true);
+  if (text === undefined && (typeof request !== "object" || request === null)) return new StentorError("malformed", "request: must be an object", true);
+  const bytes = new TextEncoder().encode(JSON.stringify(text ?? request)).length;
+  return bytes > FRAME_BYTES_MAX - ENVELOPE_BYTES ? new StentorError("tooLong", "longer than any message may be", true) : undefined;
 }
 
 function fail(item, error) {

@@ -33,20 +33,23 @@ export class MemoryStorage {
 export class Store {
   #storage;
   #prefix;
+  #whose;
 
-  constructor(storage, prefix) {
+  /** `whose`: a promise of who it is; outboxes are theirs alone. */
+  constructor(storage, prefix, whose) {
     this.#storage = storage;
     this.#prefix = prefix;
+    this.#whose = whose;
   }
 
   /** The device token, if there is one. */
   device() {
-    return this.#storage.getItem(`${this.#prefix}:device`) ?? undefined;
+    return this.#storage.getItem(`${this.#prefix}:visitor:device`) ?? undefined;
   }
 
   /** Keeps a device token unless there is one. Returns the one that counts. */
   async keepDevice(device) {
-    const key = `${this.#prefix}:device`;
+    const key = `${this.#prefix}:visitor:device`;
     return exclusively(key, () => {
       const known = this.#storage.getItem(key);
       if (known === null) this.#write(key, device);
@@ -56,7 +59,7 @@ export class Store {
 
   /** An outbox for a session: one that a closed tab has left, or a new one. */
   async outbox(session) {
-    const index = `${this.#prefix}:${session}`;
+    const index = `${this.#prefix}:${await this.#whose}:${session}`;
     return exclusively(index, async () => {
       const known = parse(this.#storage.getItem(index)) ?? [];
       const waiting = (client) => parse(this.#storage.getItem(`${index}:${client}`))?.items?.length ?? 0;
@@ -71,7 +74,7 @@ export class Store {
 
   /** A new outbox in the place of one whose client instance the router has forgotten. */
   async renewed(session, old) {
-    const index = `${this.#prefix}:${session}`;
+    const index = `${this.#prefix}:${await this.#whose}:${session}`;
     return exclusively(index, async () => {
       old.forget();
       return this.#fresh(index);
