@@ -68,7 +68,7 @@ export class Stage {
     this.#closing.push(() => context.close());
     const desk = new Desk(await context.newPage());
     this.#widgets.push(desk);
-    await desk.load(this.#loginLink(server, subject));
+    await desk.load(this.loginLink(server, subject));
     return desk;
   }
 
@@ -77,7 +77,7 @@ export class Stage {
     const context = await this.chromium.newContext({ viewport: { width: 900, height: 800 } });
     this.#closing.push(() => context.close());
     const page = await context.newPage();
-    await page.goto(this.#loginLink(server, subject));
+    await page.goto(this.loginLink(server, subject));
     await page.waitForSelector("#connection[data-state=online]");
     const widget = new Widget(page);
     this.#widgets.push(widget);
@@ -86,7 +86,8 @@ export class Stage {
     return widget;
   }
 
-  #loginLink(server, subject) {
+  /** A link by which somebody logs in once. */
+  loginLink(server, subject) {
     const who = ["--role", "agent", "--subject", subject.toLowerCase(), "--name", subject];
     const key = ["--app", "demo", "--kid", "demo", "--key-file", join(server.data, "demo.key")];
     return execFileSync(this.stentor, ["token", "mint", ...who, ...key, "--link", server.origin], { encoding: "utf8" }).trim();

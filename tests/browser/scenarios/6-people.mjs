@@ -103,6 +103,9 @@ export default [
       await ada.page.click("#settings-open");
       await ada.page.click("#logout");
       await ada.page.waitForSelector("#login:not([hidden])");
+      // Pasted where the page is open already.
+      await ada.load(stage.loginLink(server, "Ada"));
+      assert.ok(!ada.page.url().includes("login"), ada.page.url());
     },
   },
   {

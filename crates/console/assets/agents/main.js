@@ -39,7 +39,7 @@ function desk(me) {
   find("desk").hidden = false;
   find("app").textContent = me.app;
   find("me").textContent = me.name ?? me.subject;
-  const stentor = new Stentor({ app: me.app, login: true });
+  const stentor = new Stentor({ app: me.app, login: true, user: me.subject });
   const alerts = new Alerts();
   alerts.wire({ sound: find("set-sound"), title: find("set-title"), desktop: find("set-desktop"), problem: find("set-problem") });
   const chat = new Chat(stentor, {
@@ -111,4 +111,6 @@ function desk(me) {
   });
 }
 
+// A link that is opened where the page is open already changes no more than the hash.
+addEventListener("hashchange", () => new URLSearchParams(location.hash.slice(1)).has("login") && location.reload());
 start();
