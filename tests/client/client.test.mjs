@@ -8,6 +8,8 @@ import { MemoryStorage } from "../../crates/console/assets/stentor/store.js";
 import { Proxy, Router, seeded, until } from "./tools.mjs";
 
 const SEED = Number(process.env.CLIENT_SEED ?? 1);
+/** Connections that are cut, at bytes spread over the first 1499; with 1499 or more, at every one of them. */
+const CUTS = Number(process.env.CLIENT_CUTS ?? 400);
 let router;
 const open = [];
 
@@ -237,13 +239,15 @@ test("a stream that has died is replaced, however well requests get through besi
   assertDense(seen);
 });
 
-test("where there is no WebSocket, or none gets through, the stream is used by itself", async () => {
-  class Blocked {
-    constructor() {
-      setTimeout(() => this.onclose({ code: 1006, reason: "" }));
-    }
-    close() {}
+/** Where no WebSocket gets through. */
+class Blocked {
+  constructor() {
+    setTimeout(() => this.onclose?.({ code: 1006, reason: "" }));
   }
+  close() {}
+}
+
+test("where there is no WebSocket, or none gets through, the stream is used by itself", async () => {
   const seen = watched(client({ WebSocket: Blocked, random: () => 0 }), { name: "blocked" });
   await seen.session.send("hello");
   await until("the bot", () => seen.events.some(({ kind }) => kind === "reply"));
@@ -332,4 +336,55 @@ test("what one person has left unsent is not sent by the next one at the same br
   }
   const again = watched(client({ storage, token: () => eve }), { name: "support" });
   await until("hers", () => texts(again).includes("from eve"));
+});
+
+test("i8 cut after any byte, a client that comes back over either way shows exactly the log", { timeout: 180_000 }, async () => {
+  const patient = await Router.start({ patient: true });
+  const proxy = await Proxy.start(patient.port);
+  open.push(() => patient.stop(), () => proxy.stop());
+  // In the welcome, in an acknowledgement, in an event.
+  let cuts = 0;
+  proxy.cutAfter = () => (cuts < CUTS ? (++cuts * 5) % 1_499 : Infinity);
+  const ways = { ws: 0, stream: 0, frames: 0 };
+  const counted = (url, options) => {
+    ways[new URL(url).pathname.slice(4)] += 1;
+    return fetch(url, options);
+  };
+  // Two sockets in a row that never opened make the client use the stream, until that is cut as well.
+  class Sometimes {
+    constructor(...address) {
+      ways.ws += 1;
+      return ways.ws % 3 === 1 && globalThis.WebSocket ? new WebSocket(...address) : new Blocked();
+    }
+  }
+  // Comes back at once.
+  const stentor = client({ url: `http://127.0.0.1:${proxy.port}`, random: () => -1, fetch: counted, WebSocket: Sometimes });
+  const seen = watched(stentor, { name: "bytes" });
+  const agent = client({ url: `http://127.0.0.1:${patient.port}`, token: await patient.token("agent", "ada") });
+  await until("a session", () => seen.session.sid);
+  const desk = watched(agent, { sid: seen.session.sid });
+  await until("her place", () => desk.session.you);
+  await desk.session.take("Ada");
+  // Both sides talk all the while.
+  const said = [];
+  for (let number = 1; cuts < CUTS; number += 1) {
+    await Promise.all([desk.session.send(`agent ${number}`), desk.session.note(`note ${number}`)]);
+    said.push(seen.session.send(`visitor ${number}`));
+    if (said.length > 20) await said.at(-20);
+  }
+  await Promise.all(said);
+  const last = await desk.session.send("the last");
+  await until("everything", () => seen.events.at(-1)?.n >= last.n);
+  assert.ok(ways.ws > 50 && ways.stream > 20 && ways.frames > 10, JSON.stringify(ways));
+  assert.equal(seen.resets, 1);
+  assertDense(seen);
+  const bearer = { Authorization: `Bearer ${await patient.token("agent", "bob")}` };
+  const log = await fetch(`http://127.0.0.1:${patient.port}/api/v1/sessions/${seen.session.sid}/transcript`, { headers: bearer }).then((answer) => answer.json());
+  for (const event of seen.events) {
+    const kept = log[event.n - 1];
+    if (event.kind === "withheld") assert.equal(kept.n, event.n);
+    else assert.deepEqual(event, kept);
+  }
+  const heard = texts(seen).filter((text) => text.startsWith("visitor"));
+  assert.deepEqual(heard, said.map((_, place) => `visitor ${place + 1}`));
 });

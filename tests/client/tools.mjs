@@ -3,7 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createConnection, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -31,14 +31,32 @@ export async function freePort() {
   return port;
 }
 
+/** An app whose visitors may come and speak as often as a test wants, and whom no bot answers. */
+const PATIENT_APP = `apiVersion: stentor.dev/v1alpha1
+kind: ChatApp
+metadata: { name: demo }
+spec: { auth: { keys: [{ kid: demo, algorithm: HS256, file: demo.key }] }, limits: { messagesPerSecond: 1000, burst: 10000 } }
+`;
+
 /** `stentor dev` with its echo bot, on a folder that outlives kills. */
 export class Router {
   #child;
   #admin;
+  #flags = [];
 
-  static async start() {
+  /** `patient`: with an app that lets its visitors come as often as they want. */
+  static async start({ patient = false } = {}) {
     const router = new Router();
-    router.data = mkdtempSync(join(tmpdir(), "stentor-client-"));
+    router.folder = mkdtempSync(join(tmpdir(), "stentor-client-"));
+    router.data = join(router.folder, "data");
+    if (patient) {
+      const apps = join(router.folder, "apps");
+      mkdirSync(apps);
+      writeFileSync(join(apps, "demo.yaml"), PATIENT_APP);
+      writeFileSync(join(apps, "demo.key"), "k".repeat(64));
+      router.key = join(apps, "demo.key");
+      router.#flags = ["--apps", apps];
+    }
     router.port = await freePort();
     router.#admin = await freePort();
     await router.start();
@@ -47,7 +65,7 @@ export class Router {
 
   async start() {
     const addresses = ["--listen", `127.0.0.1:${this.port}`, "--admin-listen", `127.0.0.1:${this.#admin}`];
-    this.#child = spawn(PROGRAM, ["dev", ...addresses, "--data", this.data], { stdio: "ignore" });
+    this.#child = spawn(PROGRAM, ["dev", ...addresses, "--data", this.data, ...this.#flags], { stdio: "ignore" });
     const ready = () => fetch(`http://127.0.0.1:${this.#admin}/readyz`).then(({ ok }) => ok, () => false);
     await until("a ready router", ready);
   }
@@ -66,12 +84,12 @@ export class Router {
 
   async stop() {
     await this.kill();
-    rmSync(this.data, { recursive: true });
+    rmSync(this.folder, { recursive: true });
   }
 
   async token(role, subject) {
     const flags = ["--app", "demo", "--kid", "demo", "--role", role, "--subject", subject, "--name", subject];
-    const child = spawn(PROGRAM, ["token", "mint", ...flags, "--key-file", join(this.data, "demo.key")]);
+    const child = spawn(PROGRAM, ["token", "mint", ...flags, "--key-file", this.key ?? join(this.data, "demo.key")]);
     let text = "";
     child.stdout.on("data", (data) => (text += data));
     await once(child, "close");
@@ -85,7 +103,7 @@ export class Proxy {
   #server;
   #target;
   paused = false;
-  /** Bytes to the client after which a connection is cut; new for each connection. */
+  /** Bytes to the client, besides the head of a WebSocket, after which a connection is cut; new for each connection. */
   cutAfter = () => Infinity;
 
   static async start(target) {
@@ -108,6 +126,10 @@ export class Proxy {
     this.#sockets.add(near);
     for (const socket of [near, far]) socket.on("error", end).on("close", end);
     near.on("data", (bytes) => this.paused || far.write(bytes));
+    far.once("data", (bytes) => {
+      // The head of a socket comes whole: that of Node 20 never tells of half a one.
+      if (bytes.includes("HTTP/1.1 101 ")) left += bytes.indexOf("\r\n\r\n") + 4;
+    });
     far.on("data", (bytes) => {
       if (this.paused) return;
       if (bytes.length < left) {
