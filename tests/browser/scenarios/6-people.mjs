@@ -109,6 +109,38 @@ export default [
     },
   },
   {
+    name: "S15 nothing that a visitor or a bot writes runs on the agents' page or in our own chat",
+    async run(stage) {
+      const { server, bot } = await stage.withStubBot({ widget: false });
+      const evil = `<img src=x onerror="window.__pwned=1"><script>window.__pwned=1</script><a href="javascript:window.__pwned=1">x</a>`;
+      const title = { title: evil, token: evil, url: "javascript:window.__pwned=1" };
+      bot.answer = (request) => ({
+        body: { outputSpeech: { displayText: evil, html: evil, suggestions: [evil, title] }, displays: [{ type: "LIST", title: evil, items: [title] }], ...(request.rawQuery === "person" ? { system: "HANDOFF" } : {}) },
+      });
+      const page = await stage.page(server);
+      await page.fill("#text", evil);
+      await page.press("#text", "Enter");
+      await until("the answer", async () => (await page.$$("#messages .options button")).length > 0);
+      await page.fill("#text", "person");
+      await page.press("#text", "Enter");
+      const ada = await stage.desk(server, "Ada");
+      await ada.page.evaluate(() => (globalThis.__pwned = undefined));
+      await ada.open("waiting", "img src");
+      await ada.sees("visitor", evil);
+      await ada.sees("bot", /onerror/);
+      await ada.takeOver();
+      await ada.note(evil);
+      await ada.say(evil);
+      await until("her words", async () => (await page.$$eval("#messages .theirs", (rows) => rows.map((row) => row.textContent))).some((text) => text === `Ada: ${evil}`));
+      for (const button of await page.$$("#messages .options button")) await button.click();
+      for (const [where, shown] of [["our chat", page], ["the agents' page", ada.page]]) {
+        assert.equal(await shown.evaluate(() => globalThis.__pwned), undefined, `a script ran in ${where}`);
+        assert.equal(await shown.evaluate(() => document.querySelectorAll("img, [href^=javascript], [onerror]").length), 0, where);
+      }
+      assert.deepEqual(ada.errors, []);
+    },
+  },
+  {
     name: "our own chat on the demo page: options, reload, kill -9 and a new chat",
     async run(stage) {
       const { server } = await stage.withStubBot({ widget: false });
