@@ -109,6 +109,86 @@ export default [
     },
   },
   {
+    name: "an agent works by keys alone, finds chats, sees what is unread, and is told of news in the ways that are switched on",
+    async run(stage) {
+      const { server, bot } = await stage.withStubBot({ widget: false });
+      bot.answer = (request) => ({ body: { outputSpeech: { displayText: `noted: ${request.rawQuery}` }, ...(request.rawQuery === "a person" ? { system: "HANDOFF" } : {}) } });
+      const ada = await stage.desk(server, "Ada");
+      const { page } = ada;
+      // Whatever the page plays or shows outside of itself is noted.
+      const heard = await page.evaluateHandle(() => {
+        const heard = { tones: 0, notices: [] };
+        globalThis.OscillatorNode = class extends OscillatorNode {
+          constructor(...how) {
+            super(...how);
+            heard.tones += 1;
+          }
+        };
+        globalThis.Notification = class {
+          static permission = "granted";
+          static requestPermission = async () => "granted";
+          constructor(title) {
+            heard.notices.push(title);
+          }
+          close() {}
+        };
+        Object.defineProperty(document, "hidden", { get: () => true });
+        return heard;
+      });
+      const told = () => heard.evaluate(({ tones, notices }) => [tones > 0, notices.length]);
+      const visitor = async (text) => {
+        const shown = await stage.page(server);
+        const say = async (words) => {
+          await shown.fill("#text", words);
+          await shown.press("#text", "Enter");
+        };
+        await say(text);
+        return say;
+      };
+      const say = await visitor("parcel 17");
+      await visitor("parcel 18");
+      await say("a person");
+      await until("the title to count", async () => (await page.title()).startsWith("(1) "));
+      await until("a tone", async () => (await told())[0]);
+      assert.equal((await told())[1], 0, "desktop notifications are off until they are asked for");
+
+      // By keys: all chats, the first one, take over, write, back.
+      await page.keyboard.press("3");
+      await until("both chats, unread", async () => (await page.$$(".row.unread")).length === 2);
+      assert.match(await page.getAttribute(".row.unread", "aria-label"), /unread/);
+      await page.keyboard.press("j");
+      await page.keyboard.press("Enter");
+      await ada.sees("visitor", "a person");
+      assert.equal((await page.$$(".row.unread")).length, 1, "what is open is read");
+      await page.keyboard.press("t");
+      await page.waitForSelector("#release:not([hidden])");
+      await until("the title without a count", async () => !(await page.title()).startsWith("("));
+      await page.keyboard.press("c");
+      await page.keyboard.type("Ada here");
+      await page.keyboard.press("Enter");
+      await ada.sees("me", "Ada here");
+      await page.keyboard.press("Escape");
+      await page.keyboard.press("Escape");
+      await page.waitForSelector("#open", { state: "hidden" });
+
+      // Each way of telling can be switched.
+      await page.click("#settings-open");
+      await page.uncheck("#set-sound");
+      await page.check("#set-desktop");
+      await page.keyboard.press("Escape");
+      await heard.evaluate((noted) => (noted.tones = 0));
+      await say("are you there?");
+      await until("a notification", async () => (await told())[1] > 0);
+      assert.equal((await told())[0], false, "no sound once it is off");
+
+      await page.keyboard.press("/");
+      await page.keyboard.type("18");
+      const texts = () => page.$$eval(".row .text", (rows) => rows.map((row) => row.textContent));
+      await until("only what was searched for", async () => JSON.stringify(await texts()) === '["Bot: noted: parcel 18"]', { seen: texts });
+      assert.deepEqual(ada.errors, []);
+    },
+  },
+  {
     name: "S15 nothing that a visitor or a bot writes runs on the agents' page or in our own chat",
     async run(stage) {
       const { server, bot } = await stage.withStubBot({ widget: false });
