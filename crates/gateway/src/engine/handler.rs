@@ -17,7 +17,11 @@ use crate::metrics::CloseReason;
 ///
 /// Bounded by the loop: a handler is asked for more only when these are gone.
 #[derive(Debug, Default)]
-pub struct Frames(VecDeque<(Data, Bytes)>);
+pub struct Frames {
+    /// Mostly there is only one, and nothing is allocated for it. Older than the rest.
+    first: Option<(Data, Bytes)>,
+    rest: VecDeque<(Data, Bytes)>,
+}
 
 /// How a socket is to be closed by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,32 +89,63 @@ pub trait Handler: Send + Unpin + 'static {
 impl Frames {
     /// Adds a text frame; valid UTF-8.
     pub fn push(&mut self, frame: Bytes) {
-        self.0.push_back((Data::Text, frame));
+        self.add((Data::Text, frame));
     }
 
     /// Adds a binary frame.
     pub fn push_binary(&mut self, frame: Bytes) {
-        self.0.push_back((Data::Binary, frame));
+        self.add((Data::Binary, frame));
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        usize::from(self.first.is_some()).saturating_add(self.rest.len())
     }
 
     /// The oldest one. Gives its memory back with the last one.
     pub(crate) fn pop(&mut self) -> Option<(Data, Bytes)> {
-        let frame = self.0.pop_front();
-        if self.0.is_empty() {
-            self.0 = VecDeque::new();
+        let frame = self.first.take().or_else(|| self.rest.pop_front());
+        if self.rest.is_empty() {
+            self.rest = VecDeque::new();
         }
         frame
+    }
+
+    fn add(&mut self, frame: (Data, Bytes)) {
+        if self.is_empty() {
+            self.first = Some(frame);
+        } else {
+            self.rest.push_back(frame);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_leave_in_the_order_in_which_they_came() {
+        let mut frames = Frames::default();
+        let mut left = Vec::new();
+        for round in 0..4_u8 {
+            for number in 0..3 {
+                frames.push(Bytes::from(vec![round, number]));
+            }
+            // One stays behind in each round.
+            let leaving = frames.len() - 1;
+            left.extend((0..leaving).filter_map(|_| frames.pop()));
+        }
+        left.extend(std::iter::from_fn(|| frames.pop()));
+        let expected: Vec<_> =
+            (0..4).flat_map(|round| (0..3).map(move |n| vec![round, n])).collect();
+        assert_eq!(left.into_iter().map(|(_, frame)| frame.to_vec()).collect::<Vec<_>>(), expected);
     }
 }

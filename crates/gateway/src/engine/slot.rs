@@ -19,6 +19,10 @@ use super::{
     pace::{Pace, Wakes},
 };
 
+/// Places that are kept for the next delivery until the socket has had nothing to do for a while: asking for
+/// them anew each time costs more than they do.
+const KEPT_MAX: usize = 4;
+
 /// Bytes that wait for all sockets of the process together.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -55,6 +59,8 @@ pub(crate) struct Orders {
     pub(crate) ping_due: bool,
     pub(crate) overflowed: bool,
     pub(crate) closing: Option<Closing>,
+    /// There are deliveries.
+    pub(crate) delivered: bool,
 }
 
 // === impl Budget ===
@@ -172,6 +178,7 @@ impl<D> Slot<D> {
             ping_due: std::mem::take(&mut state.ping_due),
             overflowed: state.overflowed,
             closing: state.closing.take(),
+            delivered: !state.queue.is_empty(),
         }
     }
 
@@ -180,12 +187,17 @@ impl<D> Slot<D> {
         let (bytes, delivery) = state.queue.pop_front()?;
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(state.bytes);
         state.bytes = state.bytes.saturating_sub(bytes);
-        if state.queue.is_empty() {
+        if state.queue.is_empty() && state.queue.capacity() > KEPT_MAX {
             state.queue = VecDeque::new();
         }
         drop(state);
         self.budget.give_back(bytes);
         Some(delivery)
+    }
+
+    /// Gives back memory that is not used.
+    pub(crate) fn tidy(&self) {
+        self.lock().queue.shrink_to_fit();
     }
 
     /// Nothing will be taken any more.

@@ -63,6 +63,10 @@ pub struct Socket<S, H: Handler> {
     used: bool,
     /// All that came has been read, all that was to be written has left.
     quiet: bool,
+    /// Something was left for it when the task was woken.
+    delivered: bool,
+    /// The library has taken something that has not been flushed since.
+    unflushed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,14 +119,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
             misses: 0,
             used: false,
             quiet: false,
+            delivered: false,
+            unflushed: false,
         }
     }
 
     fn poll_socket(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.obey(context);
+        // Whether there is nothing to read: the task is woken when there is.
+        let mut all_read = false;
         for _ in 0..ROUNDS_MAX {
             let turn = match self.phase {
-                Phase::Open | Phase::Closing => self.turn(context),
+                Phase::Open | Phase::Closing => self.turn(context, &mut all_read),
                 Phase::Lingering => self.linger(context),
                 Phase::Finishing => return Poll::Ready(()),
             };
@@ -143,6 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
     /// Does what others have ordered.
     fn obey(&mut self, context: &mut Context<'_>) {
         let orders = self.slot.orders(context);
+        self.delivered = orders.delivered;
         if self.phase != Phase::Open {
             return;
         }
@@ -165,6 +174,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
     /// buffer stays as large as it ever was. Only where neither holds anything.
     fn tidy(&mut self, context: &mut Context<'_>) {
         let at_rest = self.used && self.quiet && self.timer.is_none();
+        if at_rest {
+            self.slot.tidy();
+        }
         let Some(ws) = self.ws.take_if(|ws| at_rest && ws.get_mut().is_between_messages()) else {
             return;
         };
@@ -189,17 +201,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
         }
         // What waits already will be followed by an error or an answer; a ping adds nothing to it.
         let _ = Pin::new(ws).start_send(Message::Ping(Bytes::new()));
+        self.unflushed = true;
     }
 
-    fn turn(&mut self, context: &mut Context<'_>) -> Turn {
+    fn turn(&mut self, context: &mut Context<'_>, all_read: &mut bool) -> Turn {
         let mut again = false;
-        let mut all_read = false;
-        if self.handler.takes_messages() {
+        if !*all_read && self.handler.takes_messages() {
             match self.read(context) {
                 Turn::Again => again = true,
-                Turn::Wait => all_read = true,
+                Turn::Wait => *all_read = true,
                 gone => return gone,
             }
+        }
+        // Deliveries first: one may make the handler begin to wait for something, and it is asked only once then.
+        if std::mem::take(&mut self.delivered)
+            && let gone @ (Turn::Gone(_) | Turn::Violation(_)) = self.write(context)
+        {
+            return gone;
         }
         if let Poll::Ready(closing) = self.handler.poll_work(context, &mut self.frames) {
             self.begin_close(closing);
@@ -211,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
         }
         self.used |= again;
         // What is on its way out has a timer.
-        self.quiet = all_read && !again && self.timer.is_none();
+        self.quiet = *all_read && !again && self.timer.is_none();
         if let Some(timer) = &mut self.timer
             && timer.as_mut().poll(context).is_ready()
         {
@@ -225,6 +243,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
     fn read(&mut self, context: &mut Context<'_>) -> Turn {
         let Some(ws) = &mut self.ws else { return Turn::Gone(self.reason) };
         let Poll::Ready(message) = Pin::new(&mut *ws).poll_next(context) else { return Turn::Wait };
+        // The library may have an answer to it: a pong, a Close.
+        self.unflushed = true;
         let taken = match message {
             None => return Turn::Gone(self.reason),
             Some(Ok(Message::Text(text))) => {
@@ -251,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
         Turn::Again
     }
 
-    /// Writes what there is, as far as the peer takes it.
+    /// Writes what there is, as far as the peer takes it. `Again`: the handler has been given something to write.
     fn write(&mut self, context: &mut Context<'_>) -> Turn {
         let mut again = false;
         while self.phase == Phase::Open {
@@ -265,6 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
             if let Some(frame) = self.frames.pop() {
                 self.metrics.frame_out(frame.1.len());
                 self.used = true;
+                self.unflushed = true;
                 if ws.start_send(message(frame)).is_err() {
                     return Turn::Gone(CloseReason::Lost);
                 }
@@ -287,8 +308,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
                 self.begin_close(closing);
             }
         }
+        if !self.unflushed {
+            return if again { Turn::Again } else { Turn::Wait };
+        }
         let Some(ws) = &mut self.ws else { return Turn::Gone(self.reason) };
         let flushed = Pin::new(&mut *ws).poll_flush(context);
+        self.unflushed = flushed.is_pending();
         let moved = ws.get_mut().take_moved();
         match flushed {
             Poll::Ready(Err(_)) => return Turn::Gone(CloseReason::Lost),
@@ -318,6 +343,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
                 break;
             }
         }
+        self.unflushed = true;
         let close = CloseFrame { code: closing.code, reason: closing.text.into() };
         // If it cannot be sent any more, reading says so.
         let _ = ws.start_send(Message::Close(Some(close)));
