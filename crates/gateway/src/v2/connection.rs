@@ -352,6 +352,8 @@ impl<B: Ingress> Handler for Connection<B> {
     }
 
     fn pinged(&mut self, frames: &mut Frames) {
+        self.seats.iter_mut().for_each(|seat| seat.jobs.shrink_to_fit());
+        self.seats.shrink_to_fit();
         // Browsers see no pings.
         frames.push(encode(&Beat {}));
     }
