@@ -11,7 +11,6 @@ use crate::{
     table::{float, head, median, ratio, row},
 };
 
-const ROUNDS: usize = 5;
 const KINDS: [Kind; 5] = [Kind::Stentor, Kind::Engine, Kind::Bare, Kind::Ws, Kind::SocketIo];
 const TEXT_BYTES: usize = 128;
 /// How long somebody who does not read stays. The router gives up on those who take nothing for ten seconds.
@@ -45,8 +44,12 @@ impl Candidate {
 }
 
 /// G2.
-pub(crate) async fn one_at_a_time(places: &Places, small: bool) -> anyhow::Result<()> {
-    let (each, messages, rounds) = if small { (20, 5, 1) } else { (1_000, 300, ROUNDS) };
+pub(crate) async fn one_at_a_time(
+    places: &Places,
+    small: bool,
+    rounds: usize,
+) -> anyhow::Result<()> {
+    let (each, messages) = if small { (20, 5) } else { (1_000, 300) };
     let mut candidates = Vec::new();
     for kind in places.chosen(&KINDS) {
         candidates.push(Candidate::new(places, kind, each).await?);
@@ -69,7 +72,7 @@ pub(crate) async fn one_at_a_time(places: &Places, small: bool) -> anyhow::Resul
 }
 
 /// G3.
-pub(crate) async fn busy(places: &Places, small: bool) -> anyhow::Result<()> {
+pub(crate) async fn busy(places: &Places, small: bool, rounds: usize) -> anyhow::Result<()> {
     let sizes: &[(usize, u32, u64)] =
         if small { &[(10, 100, 1)] } else { &[(100, 500, 4), (30, 2_000, 4)] };
     for (each, rate, seconds) in sizes.iter().copied() {
@@ -82,7 +85,7 @@ pub(crate) async fn busy(places: &Places, small: bool) -> anyhow::Result<()> {
         for kind in places.chosen(&KINDS) {
             candidates.push(Candidate::new(places, kind, each).await?);
         }
-        for _ in 0..if small { 1 } else { ROUNDS } {
+        for _ in 0..rounds {
             for candidate in &mut candidates {
                 let before = candidate.system.cpu()?;
                 candidate.crowd.talk(talk).await?;
@@ -123,8 +126,8 @@ fn print(what: &str, candidates: &[Candidate]) {
 }
 
 /// G9.
-pub(crate) async fn stalled(places: &Places, small: bool) -> anyhow::Result<()> {
-    let (each, rounds) = if small { (50, 1) } else { (1_000, ROUNDS) };
+pub(crate) async fn stalled(places: &Places, small: bool, rounds: usize) -> anyhow::Result<()> {
+    let each = if small { 50 } else { 1_000 };
     let talk = Talk {
         messages: if small { 10 } else { 100 },
         every: Duration::from_millis(50),

@@ -37,6 +37,9 @@ struct Options {
     /// Small sizes: shows that everything works, measures nothing
     #[arg(long)]
     small: bool,
+    /// Measurements of each system, of which the median is shown
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
     /// Only these systems (may be given several times); G9 is about the router alone
     #[arg(long, value_enum)]
     only: Vec<Kind>,
@@ -70,13 +73,14 @@ fn main() -> anyhow::Result<()> {
     let serves = matches!(options.bench, Bench::Serve { .. });
     let cores = if serves { Vec::new() } else { cores::split()? };
     let places = Places::new(cores, options.programs, options.rivals, options.only)?;
+    let rounds = if options.small { 1 } else { options.rounds };
     Builder::new_multi_thread().enable_all().build()?.block_on(async {
         match options.bench {
-            Bench::Fanout => fanout::one_at_a_time(&places, options.small).await,
-            Bench::Busy => fanout::busy(&places, options.small).await,
-            Bench::Stalled => fanout::stalled(&places, options.small).await,
+            Bench::Fanout => fanout::one_at_a_time(&places, options.small, rounds).await,
+            Bench::Busy => fanout::busy(&places, options.small, rounds).await,
+            Bench::Stalled => fanout::stalled(&places, options.small, rounds).await,
             Bench::Rest => rest::run(&places, options.small).await,
-            Bench::Storm => storm::run(&places, options.small).await,
+            Bench::Storm => storm::run(&places, options.small, rounds).await,
             Bench::Serve { port } => bare::serve(port).await,
         }
     })

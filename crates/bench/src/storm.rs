@@ -13,7 +13,6 @@ use crate::{
     table::{float, head, median, ratio, row},
 };
 
-const ROUNDS: usize = 5;
 /// Besides the one who stays and speaks.
 const PER_ROOM: usize = 10;
 /// Sockets that dial at the same time.
@@ -37,8 +36,8 @@ struct Rooms<'a> {
 }
 
 /// G8.
-pub(crate) async fn run(places: &Places, small: bool) -> anyhow::Result<()> {
-    let (rooms, rounds) = if small { (3, 1) } else { (200, ROUNDS) };
+pub(crate) async fn run(places: &Places, small: bool, rounds: usize) -> anyhow::Result<()> {
+    let rooms = if small { 3 } else { 200 };
     let mut candidates = Vec::new();
     for kind in places.chosen(&[Kind::Stentor, Kind::Bare, Kind::SocketIo, Kind::Centrifuge]) {
         let system = places.start(kind, true).await?;
