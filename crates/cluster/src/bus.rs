@@ -3,7 +3,8 @@
 use std::{fmt, future::Future};
 
 use bytes::Bytes;
-use stentor_types::{GatewayId, Partition};
+use stentor_types::{AppId, GatewayId, Partition};
+use tokio::sync::oneshot;
 
 /// A request got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +29,39 @@ pub enum PublishOutcome {
     Nobody,
 }
 
+/// A request as the owner of its partition receives it.
+#[derive(Debug)]
+pub struct IngressRequest {
+    /// For which partition.
+    pub partition: Partition,
+    /// The payload.
+    pub request: Bytes,
+    /// Where the answer goes. Dropping it answers [`BusError::NoAnswer`].
+    pub answer: oneshot::Sender<Bytes>,
+}
+
+/// What a gateway receives, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewayMessage {
+    /// A `bus.proto` fan-out message.
+    Fanout(Bytes),
+    /// Messages may have been lost: every connection has to look for what it missed.
+    Missed,
+    /// The gateway was away so long that routers may have taken it for gone. It has another name from
+    /// now on, under which each of its connections has to be attached again.
+    Renamed(GatewayId),
+}
+
+/// An effect as a connector receives it.
+#[derive(Debug)]
+pub struct EffectDelivery {
+    /// A `bus.proto` effect.
+    pub effect: Bytes,
+    /// Told once the owner of the session has committed how the attempt ended. Dropping it means that
+    /// somebody has to make the attempt again.
+    pub done: oneshot::Sender<()>,
+}
+
 /// From gateways and connectors to the owner of a partition.
 pub trait Ingress: fmt::Debug + Send + Sync + 'static {
     /// Asks the owner of `partition`; payloads are `bus.proto` requests and replies. Order among
@@ -49,10 +83,15 @@ pub trait Fanout: fmt::Debug + Send + Sync + 'static {
 
     /// The gateways that are alive, as far as is known here.
     fn gateways(&self) -> Vec<GatewayId>;
+
+    /// Whether a gateway is gone for certain: silent for so long, while others were heard, that it has
+    /// to take another name before it may speak again. One that was never heard of is gone only when
+    /// this process has listened for that long.
+    fn is_gone(&self, gateway: GatewayId) -> bool;
 }
 
 /// Attempts at something outside, for connectors to carry out. At least once.
 pub trait Effects: fmt::Debug + Send + Sync + 'static {
-    /// Hands over a `bus.proto` effect; never waits. When full, the owner offers it again later.
-    fn publish(&self, effect: Bytes) -> PublishOutcome;
+    /// Hands over a `bus.proto` effect of an app; never waits. When full, the owner offers it again later.
+    fn publish(&self, app: &AppId, effect: Bytes) -> PublishOutcome;
 }

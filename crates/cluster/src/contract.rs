@@ -80,7 +80,8 @@ pub(crate) fn record(entity: &Entity, expected: Option<Sequence>, n: u64) -> App
         at: Timestamp(1_000 + n),
         ..Header::default()
     };
-    Append { entity: entity.clone(), expected, header, record: Bytes::from(format!("record {n}")) }
+    let record = Bytes::from(format!("record {n}"));
+    Append { entity: entity.clone(), expected, header, record, effects: Vec::new() }
 }
 
 pub(crate) fn snapshot(entity: &Entity, expected: Option<Sequence>, n: u64) -> Append {

@@ -10,8 +10,16 @@ pub mod contract;
 pub mod local;
 mod log;
 pub mod memory;
+mod ownership;
 
 pub use self::{
-    bus::{BusError, Effects, Fanout, Ingress, PublishOutcome},
-    log::{Append, Appended, Entity, EntityKind, Head, Header, Log, LogError, Record, TrimReport},
+    bus::{
+        BusError, EffectDelivery, Effects, Fanout, GatewayMessage, Ingress, IngressRequest,
+        PublishOutcome,
+    },
+    log::{
+        Append, Appended, Entity, EntityKind, Head, Header, Log, LogError, PartitionLog, Record,
+        Scan, TrimReport,
+    },
+    ownership::{Ownership, OwnershipChange},
 };

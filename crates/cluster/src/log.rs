@@ -54,6 +54,9 @@ pub struct Append {
     pub header: Header,
     /// The record itself, at most 512 KiB.
     pub record: Bytes,
+    /// `bus.proto` effects that exist if and only if the record does. A log that does not carry effects
+    /// ([`Log::CARRIES_EFFECTS`]) leaves them to the caller.
+    pub effects: Vec<Bytes>,
 }
 
 /// What became of one [`Append`].
@@ -127,6 +130,9 @@ pub enum LogError {
 /// no order among each other. All methods are cancel safe in the sense that a dropped `append` may or
 /// may not have been written, but never half.
 pub trait Log: fmt::Debug + Send + Sync + 'static {
+    /// Whether the log hands the effects of its records to connectors by itself.
+    const CARRIES_EFFECTS: bool = false;
+
     /// Writes a batch. Every [`Append`] is judged on its own; two of one entity in one batch are a
     /// mistake of the caller, and the second one conflicts. When this returns, all that is reported
     /// as stored survives the loss of the process and of power.
@@ -192,6 +198,70 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
 
     /// Which log this is: random when the log is created, then unchanged.
     fn incarnation(&self) -> Incarnation;
+}
+
+/// Records of a partition in the order of their sequences.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// The records.
+    pub records: Vec<(Entity, Record)>,
+    /// Where to go on: everything of the partition before it has been seen.
+    pub next: Sequence,
+    /// Nothing more was there at the time.
+    pub end: bool,
+}
+
+/// A log whose records are copied to a store as they come, and that forgets them by age.
+///
+/// Each partition has a cursor: everything before it is in the store.
+pub trait PartitionLog: Log {
+    /// Records of a partition from `from` on, up to about `bytes_max` bytes (at least one record if
+    /// there is one).
+    ///
+    /// # Errors
+    /// Any [`LogError`].
+    fn scan(
+        &self,
+        partition: Partition,
+        from: Sequence,
+        bytes_max: usize,
+    ) -> impl Future<Output = Result<Scan, LogError>> + Send;
+
+    /// The partition's cursor; nothing if it never had one.
+    ///
+    /// # Errors
+    /// Any [`LogError`].
+    fn cursor(
+        &self,
+        partition: Partition,
+    ) -> impl Future<Output = Result<Option<Sequence>, LogError>> + Send;
+
+    /// Moves the partition's cursor. It never goes back: a lower one is ignored.
+    ///
+    /// # Errors
+    /// Any [`LogError`].
+    fn set_cursor(
+        &self,
+        partition: Partition,
+        cursor: Sequence,
+    ) -> impl Future<Output = Result<(), LogError>> + Send;
+
+    /// The first sequence that the log still keeps.
+    ///
+    /// # Errors
+    /// Any [`LogError`].
+    fn first(&self) -> impl Future<Output = Result<Sequence, LogError>> + Send;
+
+    /// Removes what is both older than `older_than` and before `before`, of all entities. Returns how
+    /// many messages went.
+    ///
+    /// # Errors
+    /// Any [`LogError`].
+    fn purge(
+        &self,
+        older_than: Timestamp,
+        before: Sequence,
+    ) -> impl Future<Output = Result<u64, LogError>> + Send;
 }
 
 // === impl Entity ===

@@ -5,9 +5,11 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use stentor_types::{Incarnation, Partition, Sequence};
+use stentor_types::{Incarnation, Partition, Sequence, Timestamp};
 
-use crate::log::{Append, Appended, Entity, Head, Log, LogError, Record, TrimReport};
+use crate::log::{
+    Append, Appended, Entity, Head, Log, LogError, PartitionLog, Record, Scan, TrimReport,
+};
 
 /// A log in memory.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub struct MemoryLog {
 struct Inner {
     last: u64,
     entities: BTreeMap<Entity, Vec<Record>>,
+    cursors: BTreeMap<Partition, Sequence>,
 }
 
 // === impl MemoryLog ===
@@ -114,6 +117,71 @@ impl Log for MemoryLog {
 
     fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+}
+
+impl PartitionLog for MemoryLog {
+    async fn scan(
+        &self,
+        partition: Partition,
+        from: Sequence,
+        bytes_max: usize,
+    ) -> Result<Scan, LogError> {
+        Ok(self.with(|inner| {
+            let of_partition =
+                inner.entities.iter().filter(|(entity, _)| entity.partition() == partition);
+            let mut all: Vec<_> = of_partition
+                .flat_map(|(entity, records)| records.iter().map(move |record| (entity, record)))
+                .filter(|(_, record)| record.sequence >= from)
+                .collect();
+            all.sort_by_key(|(_, record)| record.sequence);
+            let mut bytes = 0;
+            let mut scan =
+                Scan { next: Sequence(inner.last + 1).max(from), end: true, ..Scan::default() };
+            for (entity, record) in all {
+                if bytes > 0 && bytes + record.record.len() > bytes_max {
+                    (scan.next, scan.end) = (record.sequence, false);
+                    break;
+                }
+                bytes += record.record.len().max(1);
+                scan.records.push((entity.clone(), record.clone()));
+            }
+            scan
+        }))
+    }
+
+    async fn cursor(&self, partition: Partition) -> Result<Option<Sequence>, LogError> {
+        Ok(self.with(|inner| inner.cursors.get(&partition).copied()))
+    }
+
+    async fn set_cursor(&self, partition: Partition, cursor: Sequence) -> Result<(), LogError> {
+        self.with(|inner| {
+            let known = inner.cursors.entry(partition).or_insert(cursor);
+            *known = cursor.max(*known);
+        });
+        Ok(())
+    }
+
+    async fn first(&self) -> Result<Sequence, LogError> {
+        Ok(self.with(|inner| {
+            let all = inner.entities.values().flatten().map(|record| record.sequence);
+            all.min().unwrap_or(Sequence(inner.last + 1))
+        }))
+    }
+
+    async fn purge(&self, older_than: Timestamp, before: Sequence) -> Result<u64, LogError> {
+        Ok(self.with(|inner| {
+            let mut gone = 0;
+            inner.entities.retain(|_, records| {
+                let count = records.len();
+                let goes =
+                    |record: &Record| record.sequence < before && record.header.at < older_than;
+                records.retain(|record| !goes(record));
+                gone += count - records.len();
+                !records.is_empty()
+            });
+            u64::try_from(gone).unwrap_or(u64::MAX)
+        }))
     }
 }
 

@@ -19,8 +19,8 @@ const PAUSES: [Duration; 4] = [
 /// Tries before giving up. By then, minutes later, the session has long ended the attempt itself.
 const TRIES_MAX: usize = 100;
 
-/// Delivers an outcome.
-pub(crate) async fn deliver<B: Ingress>(bus: &Arc<B>, effect: &pb::Effect, answer: Answer) {
+/// Delivers an outcome. False if nobody took note of it.
+pub(crate) async fn deliver<B: Ingress>(bus: &Arc<B>, effect: &pb::Effect, answer: Answer) -> bool {
     use pb::outcome_request::Result as Outcome;
     let result = match answer {
         Answer::Reply(reply) => {
@@ -36,7 +36,7 @@ pub(crate) async fn deliver<B: Ingress>(bus: &Arc<B>, effect: &pb::Effect, answe
         attempt: effect.attempt,
         result: Some(result),
     };
-    let Ok(session) = session_id(&effect.session) else { return };
+    let Ok(session) = session_id(&effect.session) else { return true };
     let request =
         pb::Request { app: effect.app.clone(), kind: Some(pb::request::Kind::Outcome(outcome)) };
     let request: bytes::Bytes = request.encode_to_vec().into();
@@ -44,7 +44,7 @@ pub(crate) async fn deliver<B: Ingress>(bus: &Arc<B>, effect: &pb::Effect, answe
         match bus.request(session.partition(), request.clone()).await {
             Ok(reply) => {
                 if is_settled(reply) {
-                    return;
+                    return true;
                 }
                 debug!(%session, "an outcome was not taken yet");
             }
@@ -54,6 +54,7 @@ pub(crate) async fn deliver<B: Ingress>(bus: &Arc<B>, effect: &pb::Effect, answe
         tokio::time::sleep(pause).await;
     }
     warn!(%session, "an outcome could not be delivered; the session ends the attempt itself");
+    false
 }
 
 fn is_settled(reply: bytes::Bytes) -> bool {

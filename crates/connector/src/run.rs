@@ -10,7 +10,7 @@ use prometheus::Registry;
 use prost::Message;
 use reqwest::Client;
 use stentor_apps::{AppSet, Bot};
-use stentor_cluster::Ingress;
+use stentor_cluster::{EffectDelivery, Ingress};
 use stentor_types::{AppId, EffectId, Epoch, EventNumber, FailureReason, SessionId};
 use stentor_wire::{app_id, pb, session_id};
 use tokio::sync::{mpsc, watch};
@@ -54,7 +54,7 @@ pub enum SetupError {
 pub struct Connector<B> {
     config: Config,
     bus: Arc<B>,
-    effects: mpsc::Receiver<Bytes>,
+    effects: mpsc::Receiver<EffectDelivery>,
     apps: watch::Receiver<Arc<AppSet>>,
     client: Client,
     lanes: Arc<Lanes>,
@@ -81,7 +81,7 @@ impl<B: Ingress> Connector<B> {
     pub fn new(
         config: Config,
         bus: Arc<B>,
-        effects: mpsc::Receiver<Bytes>,
+        effects: mpsc::Receiver<EffectDelivery>,
         apps: watch::Receiver<Arc<AppSet>>,
         registry: &Registry,
     ) -> Result<Self, SetupError> {
@@ -111,9 +111,11 @@ impl<B: Ingress> Connector<B> {
                 effect = self.effects.recv() => effect,
                 () = drain.cancelled() => None,
             };
-            let Some(effect) = effect else { break };
+            let Some(EffectDelivery { effect, done }) = effect else { break };
             let Ok(effect) = pb::Effect::decode(effect) else {
                 warn!("an effect could not be read");
+                // Nobody will ever read it: it is done with.
+                let _ = done.send(());
                 continue;
             };
             let worker = Arc::clone(&worker);
@@ -123,7 +125,13 @@ impl<B: Ingress> Connector<B> {
                 turn = effect.turn,
                 attempt = effect.attempt
             );
-            tasks.spawn(async move { worker.see_through(effect).await }.instrument(span));
+            let work = async move {
+                if worker.see_through(effect).await {
+                    // Whoever handed it over may be gone: it is made again, under the same key.
+                    let _ = done.send(());
+                }
+            };
+            tasks.spawn(work.instrument(span));
         }
         tasks.close();
         if tokio::time::timeout(self.config.drain, tasks.wait()).await.is_err() {
@@ -144,10 +152,11 @@ impl<B> std::fmt::Debug for Connector<B> {
 // === impl Worker ===
 
 impl<B: Ingress> Worker<B> {
-    async fn see_through(&self, mut effect: pb::Effect) {
+    /// Makes an attempt and tells the session how it ended. True if nothing is left to do about it.
+    async fn see_through(&self, mut effect: pb::Effect) -> bool {
         let (Ok(app), Ok(session)) = (app_id(&effect.app), session_id(&effect.session)) else {
             warn!("an effect names no app or session");
-            return;
+            return true;
         };
         let id = EffectId {
             epoch: Epoch(effect.epoch),
@@ -157,7 +166,7 @@ impl<B: Ingress> Worker<B> {
         let Some(_claim) = self.lanes.claim((session, id)) else {
             // The same attempt is being made: its outcome serves both.
             self.metrics.duplicates.inc();
-            return;
+            return true;
         };
         let request = std::mem::take(&mut effect.request);
         let answer = self.attempt(&app, session, &effect, request).await;
@@ -171,7 +180,7 @@ impl<B: Ingress> Worker<B> {
                 info!(%app, field = %removed.field, why = removed.why.as_str(), "took a harmful part out of a bot's answer");
             }
         }
-        outcome::deliver(&self.bus, &effect, answer).await;
+        outcome::deliver(&self.bus, &effect, answer).await
     }
 
     async fn attempt(

@@ -18,14 +18,14 @@ use std::{
 use bytes::Bytes;
 use prost::Message;
 use stentor_apps::AppSet;
-use stentor_cluster::{BusError, Ingress};
+use stentor_cluster::{BusError, EffectDelivery, Ingress};
 use stentor_connector::{AddressPolicy, Config, Connector, echo_bot::EchoBot};
 use stentor_types::{Partition, PlacementKey, SessionId};
 use stentor_wire::{pb, session_to_bytes};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -87,10 +87,14 @@ async fn bot(answer: Option<Vec<u8>>) -> (String, Arc<Mutex<Vec<String>>>) {
 }
 
 struct Bench {
-    effects: mpsc::Sender<Bytes>,
+    effects: mpsc::Sender<EffectDelivery>,
     outcomes: mpsc::Receiver<pb::OutcomeRequest>,
     owner: Arc<Owner>,
     _apps: watch::Sender<Arc<AppSet>>,
+}
+
+fn delivery(effect: &pb::Effect) -> EffectDelivery {
+    EffectDelivery { effect: effect.encode_to_vec().into(), done: oneshot::channel().0 }
 }
 
 fn bench(url: &str, extra: &str, private: &str) -> Bench {
@@ -132,7 +136,7 @@ fn effect(session: u128, attempt: u32) -> pb::Effect {
 
 impl Bench {
     async fn ask(&mut self, effect: pb::Effect) -> pb::outcome_request::Result {
-        self.effects.send(effect.encode_to_vec().into()).await.unwrap();
+        self.effects.send(delivery(&effect)).await.unwrap();
         self.outcome().await
     }
 
@@ -255,7 +259,7 @@ async fn i13_the_same_attempt_handed_over_twice_is_made_once() {
     let (url, seen) = bot(None).await;
     let mut bench = bench(&url, ", timeoutMs: 1000", "127.0.0.0/8");
     for _ in 0..3 {
-        bench.effects.send(effect(1, 1).encode_to_vec().into()).await.unwrap();
+        bench.effects.send(delivery(&effect(1, 1))).await.unwrap();
     }
     assert_eq!(short(&bench.outcome().await), "TIMED_OUT");
     assert_eq!(seen.lock().unwrap().len(), 1);

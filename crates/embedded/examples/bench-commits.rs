@@ -86,7 +86,8 @@ async fn converse(
             ..Header::default()
         };
         let record = vec![b'x'; RECORD_BYTES].into();
-        let append = Append { entity: entity.clone(), expected, header, record };
+        let append =
+            Append { entity: entity.clone(), expected, header, record, effects: Vec::new() };
         let begun = Instant::now();
         let held = match turn {
             Some(turn) => Some(turn.lock().await),

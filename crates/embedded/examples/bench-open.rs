@@ -25,7 +25,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let header = Header { first, last, at: Timestamp(round + 1), ..Header::default() };
                 let entity = Entity { app: app.clone(), kind: EntityKind::Session(id) };
                 let expected = heads.get(usize::try_from(*session).unwrap_or(0)).copied().flatten();
-                Append { entity, expected, header, record: vec![b'x'; 600].into() }
+                Append {
+                    entity,
+                    expected,
+                    header,
+                    record: vec![b'x'; 600].into(),
+                    effects: Vec::new(),
+                }
             });
             let judged = log.append(batch.collect()).await?;
             for (session, appended) in chunk.iter().zip(judged) {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use stentor_store::{
     DirectoryRow, Listing, Projection, SessionRow, Store, StoreError, StoredEvent,
 };
-use stentor_types::{AppId, Epoch, EventNumber, SessionId, Timestamp, UserKey};
+use stentor_types::{AppId, Epoch, EventNumber, Incarnation, SessionId, Timestamp, UserKey};
 
 use crate::{
     keys,
@@ -30,7 +30,8 @@ impl Store for Embedded {
             .collect();
         if let Some(row) = row {
             let key = keys::session(&app, session);
-            let numbers = [row.epoch.0, row.projected.0, row.first.0];
+            let (high, low) = ((row.log.0 >> 64) as u64, row.log.0 as u64);
+            let numbers = [row.epoch.0, row.projected.0, row.first.0, high, low];
             let value = timed(row.at, &numbers, &row.state);
             changes.push(Change::Put { table: Table::Sessions, key, value });
         }
@@ -72,9 +73,11 @@ impl Store for Embedded {
         let read = self.blocking(move |this| {
             let Some(sealed) = this.tables.sessions.get(&key)? else { return Ok(None) };
             let value = values::unseal(&key, &sealed.into()).map_err(damage)?;
-            let (at, [epoch, projected, first], state) = untimed(&value).map_err(damage)?;
+            let (at, [epoch, projected, first, high, low], state) =
+                untimed(&value).map_err(damage)?;
             let (projected, first) = (EventNumber(projected), EventNumber(first));
-            Ok(Some(SessionRow { epoch: Epoch(epoch), projected, first, at, state }))
+            let log = Incarnation(u128::from(high) << 64 | u128::from(low));
+            Ok(Some(SessionRow { epoch: Epoch(epoch), projected, first, at, log, state }))
         });
         read.await.map_err(|error| store_error(error, session))
     }

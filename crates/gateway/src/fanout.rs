@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
-use stentor_cluster::Ingress;
+use stentor_cluster::{GatewayMessage, Ingress};
 use stentor_wire::{DecodeError, pb};
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -12,9 +12,13 @@ use tracing::warn;
 use crate::{batch::Batch, shared::Shared, strays::Strays};
 
 /// Serves until the bus is gone. Never waits for a socket: one that is behind is closed.
-pub(crate) async fn run<B: Ingress>(shared: Arc<Shared<B>>, mut messages: mpsc::Receiver<Bytes>) {
+pub(crate) async fn run<B: Ingress>(
+    shared: Arc<Shared<B>>,
+    mut messages: mpsc::Receiver<GatewayMessage>,
+) {
     let strays = Strays::new(Arc::clone(&shared));
     while let Some(message) = messages.recv().await {
+        let GatewayMessage::Fanout(message) = message else { continue };
         if let Err(cause) = hand_out(&shared, &strays, message) {
             warn!(%cause, "a fan-out message could not be read; its sockets will fetch what it held");
         }

@@ -7,9 +7,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use stentor_apps::AppSet;
-use stentor_cluster::Ingress;
+use stentor_cluster::{GatewayMessage, Ingress};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -41,7 +40,7 @@ const DRAIN_TICK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Gateway<B> {
     acceptor: Acceptor<B>,
-    fanout: mpsc::Receiver<Bytes>,
+    fanout: mpsc::Receiver<GatewayMessage>,
     drain: CancellationToken,
 }
 
@@ -64,7 +63,7 @@ impl<B: Ingress> Gateway<B> {
     pub fn new(
         config: Config,
         bus: Arc<B>,
-        fanout: mpsc::Receiver<Bytes>,
+        fanout: mpsc::Receiver<GatewayMessage>,
         apps: watch::Receiver<Arc<AppSet>>,
         registry: &prometheus::Registry,
     ) -> Result<Self, prometheus::Error> {

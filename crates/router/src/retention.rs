@@ -174,6 +174,7 @@ async fn keep_session<L: Log, S: Store, B: Fanout + Effects>(
             projected: state.n,
             first: EventNumber(1),
             at: state.last_at,
+            log: shared.log.incarnation(),
             state: encode_snapshot(state),
         };
         let app = key.app.clone();

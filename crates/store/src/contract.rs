@@ -10,7 +10,9 @@
 mod listings;
 
 use bytes::Bytes;
-use stentor_types::{AppId, Epoch, EventNumber, PlacementKey, SessionId, Timestamp, UserKey};
+use stentor_types::{
+    AppId, Epoch, EventNumber, Incarnation, PlacementKey, SessionId, Timestamp, UserKey,
+};
 
 pub use self::listings::{
     a_list_goes_on_after_a_place_that_nobody_has, a_session_has_one_place,
@@ -61,6 +63,7 @@ fn row(at: u64, state: &str) -> SessionRow {
         projected: EventNumber(at),
         first: EventNumber(1),
         at: Timestamp(at),
+        log: Incarnation(u128::from(at) << 64 | 5),
         state: Bytes::from(state.to_owned()),
     }
 }

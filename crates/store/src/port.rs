@@ -3,7 +3,7 @@
 use std::{fmt, future::Future};
 
 use bytes::Bytes;
-use stentor_types::{AppId, Epoch, EventNumber, SessionId, Timestamp, UserKey};
+use stentor_types::{AppId, Epoch, EventNumber, Incarnation, SessionId, Timestamp, UserKey};
 
 /// An event as it is kept: the very bytes of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct SessionRow {
     pub first: EventNumber,
     /// Time of the last commit that was projected.
     pub at: Timestamp,
+    /// The log that this commit was written to.
+    pub log: Incarnation,
     /// The encoded state.
     pub state: Bytes,
 }

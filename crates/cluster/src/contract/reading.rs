@@ -100,7 +100,7 @@ pub async fn a_tail_of_records_without_events_is_everything(log: &impl Log) {
     for n in 1..=3 {
         let header = Header { at: Timestamp(n), ..Header::default() };
         let bytes = Bytes::from(format!("{n}"));
-        let append = Append { entity: entity.clone(), expected: last, header, record: bytes };
+        let append = Append { record: bytes, header, ..record(&entity, last, n) };
         last = Some(put(log, append).await);
     }
     assert_eq!(log.read_tail(&entity, 10).await.expect("read_tail").len(), 3);

@@ -18,7 +18,7 @@ pub async fn an_append_is_read_back_with_its_header(log: &impl Log) {
         snapshot: true,
     };
     let bytes = Bytes::from_static(b"\x00\xff anything \x01");
-    let append = Append { entity: entity.clone(), expected: None, header, record: bytes.clone() };
+    let append = Append { header, record: bytes.clone(), ..record(&entity, None, 3) };
     let sequence = put(log, append).await;
     let records = log.read(&entity, Sequence(0), usize::MAX).await.expect("read");
     assert_eq!(records.len(), 1);
@@ -27,7 +27,7 @@ pub async fn an_append_is_read_back_with_its_header(log: &impl Log) {
     assert_eq!(log.head(&entity).await.expect("head").map(|head| head.header), Some(header));
     let bare = session(2);
     let header = Header::default();
-    let append = Append { entity: bare.clone(), expected: None, header, record: Bytes::new() };
+    let append = Append { header, record: Bytes::new(), ..record(&bare, None, 1) };
     put(log, append).await;
     let records = log.read(&bare, Sequence(0), usize::MAX).await.expect("read");
     assert_eq!((records[0].header, records[0].record.len()), (header, 0));

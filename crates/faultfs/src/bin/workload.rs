@@ -174,7 +174,13 @@ impl Run {
             };
             let expected = conversation.head;
             let entity = entity(app, conversation.session.id());
-            batch.push(Append { entity, expected, header, record: encode_commit(&record) });
+            batch.push(Append {
+                entity,
+                expected,
+                header,
+                record: encode_commit(&record),
+                effects: Vec::new(),
+            });
             decided.push((*place, after, record.commit.last()));
         }
         let judged = log.append(batch).await?;

@@ -112,5 +112,5 @@ async fn use_session(
 /// A record that nobody will decode.
 fn append(entity: &Entity, expected: Option<Sequence>) -> Append {
     let header = Header { at: Timestamp(u64::MAX), ..Header::default() };
-    Append { entity: entity.clone(), expected, header, record: "x".into() }
+    Append { entity: entity.clone(), expected, header, record: "x".into(), effects: Vec::new() }
 }

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use prost::Message as _;
 use stentor_apps::{App, AppSet, Limits, Texts};
-use stentor_cluster::{BusError, Ingress};
+use stentor_cluster::{BusError, GatewayMessage, Ingress};
 use stentor_gateway::{Acceptor, Config, Gateway};
 use stentor_types::{
     AppId, Audience, Event, EventKind, EventNumber, GatewayId, Partition, PlacementKey, SessionId,
@@ -71,7 +71,7 @@ pub(crate) struct Owner(pub(crate) Mutex<State>);
 pub(crate) struct Rig {
     pub(crate) owner: Arc<Owner>,
     pub(crate) acceptor: Acceptor<Owner>,
-    pub(crate) fanout: mpsc::Sender<Bytes>,
+    pub(crate) fanout: mpsc::Sender<GatewayMessage>,
     pub(crate) apps: watch::Sender<Arc<AppSet>>,
     pub(crate) drain: CancellationToken,
     pub(crate) running: tokio::task::JoinHandle<()>,
@@ -271,7 +271,7 @@ impl Rig {
             head,
             ..Default::default()
         };
-        self.fanout.send(message.encode_to_vec().into()).await.unwrap();
+        self.fanout.send(GatewayMessage::Fanout(message.encode_to_vec().into())).await.unwrap();
     }
 
     /// The bot says something to everybody whose connection has one of these numbers.

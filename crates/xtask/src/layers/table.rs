@@ -47,6 +47,8 @@ const WIRE: &str = "stentor-wire";
 const CLUSTER: &str = "stentor-cluster";
 const STORE: &str = "stentor-store";
 const EMBEDDED: &str = "stentor-embedded";
+const CLUSTER_NATS: &str = "stentor-cluster-nats";
+const STORE_SCYLLA: &str = "stentor-store-scylla";
 const APPS: &str = "stentor-apps";
 const SERVICE: &str = "stentor-service";
 const TELEMETRY: &str = "stentor-telemetry";
@@ -67,6 +69,8 @@ pub(super) const TABLE: &[Layer] = &[
     layer(TOKENS, Kind::Pure, &[]),
     layer(APPS, Kind::Port, &[TYPES, TOKENS]),
     layer(EMBEDDED, Kind::Adapter, &[TYPES, WIRE, CLUSTER, STORE]),
+    layer(CLUSTER_NATS, Kind::Adapter, &[TYPES, WIRE, CLUSTER]),
+    layer(STORE_SCYLLA, Kind::Adapter, &[TYPES, STORE]),
     layer(SERVICE, Kind::Support, &[TYPES]),
     layer(TELEMETRY, Kind::Support, &[TYPES, SERVICE]),
     layer(
@@ -85,8 +89,23 @@ pub(super) const TABLE: &[Layer] = &[
         "stentor",
         Kind::Bin,
         &[
-            TYPES, PROTOCOL, POSTOFFICE, WIRE, CLUSTER, STORE, EMBEDDED, APPS, SERVICE, TELEMETRY,
-            GATEWAY, ROUTER, CONNECTOR, CONSOLE, TOKENS,
+            TYPES,
+            PROTOCOL,
+            POSTOFFICE,
+            WIRE,
+            CLUSTER,
+            STORE,
+            EMBEDDED,
+            CLUSTER_NATS,
+            STORE_SCYLLA,
+            APPS,
+            SERVICE,
+            TELEMETRY,
+            GATEWAY,
+            ROUTER,
+            CONNECTOR,
+            CONSOLE,
+            TOKENS,
         ],
     ),
     layer(TESTKIT, Kind::Dev, &[TYPES, PROTOCOL, WIRE]),

@@ -1,0 +1,3 @@
+//! The log and the bus of a cluster, over NATS and JetStream.
+
+#![forbid(unsafe_code)]

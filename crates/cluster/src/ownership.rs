@@ -1,0 +1,45 @@
+//! The port to whoever knows which router serves which partition.
+//!
+//! Ownership is for speed only: that two owners never both commit is the log's compare-and-set. What it
+//! has to prevent alone are answers that stand on nothing but a stale owner's memory.
+
+use std::{fmt, future::Future};
+
+use stentor_types::Partition;
+use tokio::sync::oneshot;
+
+/// What a router is told about the partitions that it serves, in order.
+#[derive(Debug)]
+pub enum OwnershipChange {
+    /// Serve it from now on.
+    Take {
+        /// Which.
+        partition: Partition,
+        /// Told when everything that is due in it has been taken up.
+        taken_up: oneshot::Sender<()>,
+    },
+    /// Finish what has begun in it, and serve it no longer.
+    Release {
+        /// Which.
+        partition: Partition,
+        /// Told when nothing of it is open any more.
+        released: oneshot::Sender<()>,
+    },
+    /// Somebody else serves it already: drop everything, and answer nobody.
+    Lost {
+        /// Which.
+        partition: Partition,
+    },
+}
+
+/// Who owns what, as far as this router can know.
+pub trait Ownership: fmt::Debug + Send + Sync + 'static {
+    /// Whether nobody else can have taken the partition yet. Cheap: asked before every answer that
+    /// stands on memory alone. False says nothing about who has it.
+    fn holds(&self, partition: Partition) -> bool;
+
+    /// Whether the partition is this router's by the record that all routers share. Asked when
+    /// [`Self::holds`] is false, and when somebody else had written to a session. False if the record
+    /// cannot be read. Cancel safe.
+    fn confirm(&self, partition: Partition) -> impl Future<Output = bool> + Send;
+}
