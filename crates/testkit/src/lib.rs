@@ -6,6 +6,7 @@
 
 mod bot;
 mod client;
+mod nats;
 mod process;
 mod second_client;
 mod transcript;
@@ -14,6 +15,7 @@ mod web;
 pub use self::{
     bot::{Answer, BotStub},
     client::LegacyClient,
+    nats::{Nats, NatsOptions, nats_server},
     process::{Process, program_beside_example},
     second_client::{SecondClient, closed_after},
     transcript::{Direction, Entry, Transcript},

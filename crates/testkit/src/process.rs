@@ -173,7 +173,7 @@ impl Drop for Process {
 
 /// A port that nobody has just now: below those from which the system takes ports for outgoing connections,
 /// which could take it while the program is being started again.
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..FIRST_PORTS.len() {
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
