@@ -52,7 +52,7 @@ enum Task {
     Bench(bench::Options),
     /// Who may depend on whom, file lengths, and things that must not be committed
     Layers,
-    /// Fetches the pinned peers (real bot, widget, browser driver, conformance suites) into target/peers
+    /// Fetches the pinned peers (real bot, widget, browser driver, conformance suites, NATS, Cassandra) into target/peers
     Peers,
 }
 

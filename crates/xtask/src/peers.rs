@@ -2,10 +2,14 @@
 //!
 //! Versions live in the lockfiles beside the tests and in the constants here. What is there already is not fetched again.
 
+mod servers;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
+
+pub(crate) use self::servers::{cassandra, nats};
 
 use crate::process::{exists, run_quiet};
 use crate::report::{Report, Skip};
@@ -34,6 +38,8 @@ pub(crate) fn fetch_all(workspace: &Workspace, report: &mut Report) {
         ("schemathesis", schemathesis(workspace)),
         ("chromium", chromium()),
         ("rivals", rivals(workspace)),
+        ("nats", nats(workspace)),
+        ("cassandra", cassandra(workspace)),
     ];
     for (name, result) in fetched {
         match result {
