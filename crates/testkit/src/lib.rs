@@ -5,6 +5,7 @@
 //! used up when it never happens.
 
 mod bot;
+mod cassandra;
 mod client;
 mod nats;
 mod process;
@@ -14,6 +15,7 @@ mod web;
 
 pub use self::{
     bot::{Answer, BotStub},
+    cassandra::{Cassandra, cassandra_lib},
     client::LegacyClient,
     nats::{Nats, NatsOptions, nats_server},
     process::{Process, program_beside_example},
