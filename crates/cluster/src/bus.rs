@@ -78,6 +78,10 @@ pub trait Ingress: fmt::Debug + Send + Sync + 'static {
 ///
 /// At most once: a gateway sees what it missed by the numbers, and fetches it.
 pub trait Fanout: fmt::Debug + Send + Sync + 'static {
+    /// Whether a message that was sent may get lost without anybody being told, so that owners have to
+    /// repeat which event was the last.
+    const LOSSY: bool = false;
+
     /// Sends a `bus.proto` fan-out message to one gateway; never waits.
     fn publish(&self, gateway: GatewayId, message: Bytes) -> PublishOutcome;
 

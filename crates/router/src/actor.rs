@@ -5,14 +5,14 @@
 mod decide;
 mod write;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use prost::Message;
-use stentor_cluster::{Effects, Fanout, Log};
+use stentor_cluster::{Effects, Fanout, Log, Ownership};
 use stentor_postoffice::{Effect, Session};
 use stentor_store::Store;
 use stentor_types::{
-    BotResult, ConnectionId, EffectId, EventNumber, Input, InputKind, Sequence, UserKey,
+    BotResult, ConnectionId, EffectId, EventNumber, GatewayId, Input, InputKind, Sequence, UserKey,
 };
 use stentor_wire::pb;
 use tokio::{sync::mpsc, sync::oneshot, time::timeout};
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Signal { connection: ConnectionId, user: UserKey, typing: bool, answer: oneshot::Sender<()> },
     /// A deadline has come, or the session is to be taken up after a restart.
     Tick,
+    /// A gateway is gone, and with it the connections that the session held there.
+    GatewayGone { gateway: GatewayId },
 }
 
 /// Why a decision could not be written.
@@ -64,6 +66,8 @@ pub(crate) enum Trouble {
     Damaged,
     /// Not now.
     TryAgain,
+    /// Not here: somebody else serves the session, or may do so.
+    Moved,
 }
 
 /// A session in memory.
@@ -81,10 +85,12 @@ pub(crate) struct Actor<'a, L, S, B> {
     pub(crate) last: Option<LastMessage>,
     /// What lists show.
     pub(crate) listed: Option<pb::Listed>,
+    /// Gateways on which it holds connections.
+    pub(crate) gateways: BTreeSet<GatewayId>,
 }
 
 /// Runs a session until it has been idle for long enough.
-pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects>(
+pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     actors: &Actors<L, S, B>,
     key: Key,
     mut commands: mpsc::Receiver<Command>,
@@ -134,7 +140,7 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects>(
     }
 }
 
-async fn load_until_it_works<L: Log, S: Store, B: Fanout + Effects>(
+async fn load_until_it_works<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     actors: &Actors<L, S, B>,
     key: &Key,
     commands: &mut mpsc::Receiver<Command>,
@@ -150,6 +156,7 @@ async fn load_until_it_works<L: Log, S: Store, B: Fanout + Effects>(
                 refuse_all(key, commands).await;
                 return None;
             }
+            Err(_) if !shared.served.has(key.session.partition()) => return None,
             Err(cause) => {
                 let chain = crate::metrics::chain(&cause);
                 warn!(app = %key.app, session = %key.session, cause = chain, "session could not be loaded yet");
@@ -187,14 +194,18 @@ impl Command {
         match self {
             Self::Inputs { inputs, .. } => inputs.iter().map(said).sum(),
             Self::Outcome { result: BotResult::Reply { body, .. }, .. } => body.len(),
-            Self::Outcome { .. } | Self::Fetch { .. } | Self::Signal { .. } | Self::Tick => 0,
+            Self::Outcome { .. }
+            | Self::Fetch { .. }
+            | Self::Signal { .. }
+            | Self::Tick
+            | Self::GatewayGone { .. } => 0,
         }
     }
 }
 
 // === impl Actor ===
 
-impl<'a, L: Log, S: Store, B: Fanout + Effects> Actor<'a, L, S, B> {
+impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
     fn new(actors: &'a Actors<L, S, B>, key: Key, loaded: Loaded) -> Self {
         Self {
             actors,
@@ -207,6 +218,7 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects> Actor<'a, L, S, B> {
             unsent: None,
             last: None,
             listed: None,
+            gateways: BTreeSet::new(),
         }
     }
 
@@ -214,14 +226,13 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects> Actor<'a, L, S, B> {
     /// last owner went is made again, under the same id.
     async fn take_up(&mut self) {
         self.recall().await;
-        let alive = self.actors.shared().bus.gateways();
         let mut lost: Vec<_> = self
             .session
             .state()
             .endpoints
             .keys()
             .map(|connection| connection.gateway)
-            .filter(|gateway| !alive.contains(gateway))
+            .filter(|gateway| self.actors.shared().bus.is_gone(*gateway))
             .collect();
         lost.dedup();
         let at = self.actors.shared().clock.now();
@@ -232,6 +243,7 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects> Actor<'a, L, S, B> {
         if !inputs.is_empty() && self.write(inputs).await.is_err() {
             warn!(app = %self.key.app, session = %self.key.session, "lost connections could not be noted yet");
         }
+        settle::note_receivers(self);
         self.unsent = self.session.open_effect();
         settle::offer(self);
         let deadline = self.session.next_deadline();
@@ -271,6 +283,9 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects> Actor<'a, L, S, B> {
                     inputs.push(Input { at, kind: InputKind::Outcome { effect: *effect, result } });
                 }
                 Command::Tick => inputs.push(Input { at, kind: InputKind::Tick }),
+                Command::GatewayGone { gateway } => {
+                    inputs.push(Input { at, kind: InputKind::GatewayLost { gateway: *gateway } });
+                }
                 Command::Fetch { .. } | Command::Signal { .. } => {}
             }
             spans.push(from..inputs.len());
@@ -307,7 +322,7 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects> Actor<'a, L, S, B> {
                     settle::signal(self, connection, user, typing);
                     let _ = answer.send(());
                 }
-                Command::Tick => {}
+                Command::Tick | Command::GatewayGone { .. } => {}
             }
         }
         Ok(())

@@ -9,11 +9,12 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use stentor_cluster::{Effects, Entity, EntityKind, Fanout, Log};
+use stentor_cluster::{Effects, Entity, EntityKind, Fanout, Log, Ownership};
 use stentor_store::Store;
-use stentor_types::{AppId, SessionId};
+use stentor_types::{AppId, PARTITIONS, Partition, SessionId};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +25,11 @@ use crate::{
 
 /// Commands that may wait for one session. Overflow: the request is answered "try again".
 const MAILBOX_MAX: usize = 64;
+
+/// Sessions that are loaded at the same time on the router's own account. Others wait for a place.
+const LOADING_MAX: usize = 256;
+/// How often a place is looked for.
+const LOADING_PAUSE: Duration = Duration::from_millis(5);
 
 /// A session within its app.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +42,8 @@ pub(crate) struct Key {
 pub(crate) struct Actors<L, S, B> {
     shared: Arc<Shared<L, S, B>>,
     mailboxes: Arc<Mutex<HashMap<Key, mpsc::Sender<Command>>>>,
-    tasks: TaskTracker,
+    /// Running sessions, by partition.
+    tasks: Arc<[TaskTracker]>,
     loading: Arc<AtomicUsize>,
 }
 
@@ -50,12 +57,12 @@ impl Key {
 
 // === impl Actors ===
 
-impl<L: Log, S: Store, B: Fanout + Effects> Actors<L, S, B> {
+impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actors<L, S, B> {
     pub(crate) fn new(shared: Arc<Shared<L, S, B>>) -> Self {
         Self {
             shared,
             mailboxes: Arc::default(),
-            tasks: TaskTracker::new(),
+            tasks: (0..PARTITIONS).map(|_| TaskTracker::new()).collect(),
             loading: Arc::default(),
         }
     }
@@ -67,9 +74,17 @@ impl<L: Log, S: Store, B: Fanout + Effects> Actors<L, S, B> {
     /// Puts a command into a session's mailbox, loading the session if need be.
     ///
     /// # Errors
-    /// The command itself, when the mailbox is full.
+    /// The command itself, when the mailbox is full or the session is somebody else's.
     pub(crate) fn send(&self, key: &Key, command: Command) -> Result<(), Command> {
+        let partition = key.session.partition();
+        let Some(tasks) = self.tasks.get(usize::from(partition.number())) else {
+            return Err(command);
+        };
         let mut mailboxes = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Asked under the lock: whoever gives the partition up empties the mailboxes afterwards.
+        if !self.shared.served.has(partition) {
+            return Err(command);
+        }
         let mut command = command;
         if let Some(mailbox) = mailboxes.get(key) {
             match mailbox.try_send(command) {
@@ -84,28 +99,53 @@ impl<L: Log, S: Store, B: Fanout + Effects> Actors<L, S, B> {
         self.shared.metrics.actors_started();
         self.loading.fetch_add(1, Ordering::Relaxed);
         let (actors, key) = (self.clone(), key.clone());
-        self.tasks.spawn(async move {
+        tasks.spawn(async move {
             actor::run(&actors, key.clone(), commands).await;
             actors.ended(&key);
         });
         Ok(())
     }
 
-    /// Wakes a session whose deadline has come; false if its mailbox is full.
+    /// Wakes a session whose deadline has come; false if its mailbox is full. One that is somebody else's
+    /// is theirs to wake.
     pub(crate) fn wake(&self, key: &Key) -> bool {
-        self.send(key, Command::Tick).is_ok()
+        let mine = self.shared.served.has(key.session.partition());
+        !mine || self.send(key, Command::Tick).is_ok()
     }
 
-    /// Waits until every actor has finished what it had begun. Mailboxes take nothing from now on.
+    /// Serves a partition no longer: its mailboxes take nothing from now on. What is in them is still done,
+    /// unless somebody else has the partition already.
+    pub(crate) fn close(&self, partition: Partition) {
+        self.shared.served.set(partition, false);
+        let mut mailboxes = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        mailboxes.retain(|key, _| key.session.partition() != partition);
+        drop(mailboxes);
+        self.shared.attached.forget(partition);
+    }
+
+    /// Waits until every session of a partition has finished what it had begun.
+    pub(crate) async fn wait(&self, partition: Partition) {
+        let Some(tasks) = self.tasks.get(usize::from(partition.number())) else { return };
+        tasks.close();
+        tasks.wait().await;
+        tasks.reopen();
+    }
+
+    /// Closes all partitions and waits for them.
     pub(crate) async fn stop(&self) {
-        self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.tasks.close();
-        self.tasks.wait().await;
+        for partition in Partition::all() {
+            self.close(partition);
+        }
+        for partition in Partition::all() {
+            self.wait(partition).await;
+        }
     }
 
-    /// Sessions that are being loaded just now.
-    pub(crate) fn loading(&self) -> usize {
-        self.loading.load(Ordering::Relaxed)
+    /// Waits while as many sessions as may be loading at once are loading.
+    pub(crate) async fn wait_for_a_place(&self) {
+        while self.loading.load(Ordering::Relaxed) >= LOADING_MAX {
+            tokio::time::sleep(LOADING_PAUSE).await;
+        }
     }
 
     /// A session that was being loaded is in memory, or given up.
@@ -128,7 +168,7 @@ impl<L, S, B> Clone for Actors<L, S, B> {
         Self {
             shared: Arc::clone(&self.shared),
             mailboxes: Arc::clone(&self.mailboxes),
-            tasks: self.tasks.clone(),
+            tasks: Arc::clone(&self.tasks),
             loading: Arc::clone(&self.loading),
         }
     }

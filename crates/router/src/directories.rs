@@ -9,11 +9,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use stentor_cluster::{Append, Appended, Entity, EntityKind, Header, Log};
+use stentor_cluster::{Append, Appended, Entity, EntityKind, Header, Log, Ownership};
 use stentor_postoffice::{Directory, Resolved};
 use stentor_store::Store;
 use stentor_types::{
-    AppId, CommitId, EventNumber, Sequence, SessionId, Timestamp, UserKey, Visitor,
+    AppId, CommitId, EventNumber, Partition, Sequence, SessionId, Timestamp, Visitor,
 };
 use stentor_wire::{DirectoryRecord, decode_directory, encode_directory};
 use tracing::{error, warn};
@@ -30,7 +30,7 @@ type Slot = Arc<tokio::sync::Mutex<Option<Known>>>;
 /// The directories in memory.
 pub(crate) struct Directories<L, S, B> {
     shared: Arc<Shared<L, S, B>>,
-    slots: Mutex<HashMap<(AppId, UserKey), Slot>>,
+    slots: Mutex<HashMap<(AppId, Visitor), Slot>>,
 }
 
 /// A directory as the log has it.
@@ -43,7 +43,7 @@ struct Known {
 
 // === impl Directories ===
 
-impl<L: Log, S: Store, B: Send + Sync> Directories<L, S, B> {
+impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
     pub(crate) fn new(shared: Arc<Shared<L, S, B>>) -> Self {
         Self { shared, slots: Mutex::default() }
     }
@@ -55,7 +55,11 @@ impl<L: Log, S: Store, B: Send + Sync> Directories<L, S, B> {
         visitor: Visitor,
         claimed: Option<&str>,
     ) -> Result<Option<SessionId>, Trouble> {
-        let slot = self.slot(app, visitor.user);
+        let partition = visitor.placement.partition();
+        if !self.shared.served.has(partition) {
+            return Err(Trouble::Moved);
+        }
+        let slot = self.slot(app, visitor);
         let mut known = slot.lock().await;
         for _ in 0..=CONFLICTS_MAX {
             let current = match known.take() {
@@ -65,11 +69,14 @@ impl<L: Log, S: Store, B: Send + Sync> Directories<L, S, B> {
             let fresh = SessionId::new(visitor.placement, self.shared.random.id());
             let now = self.shared.clock.now().max(Timestamp(current.at.0.saturating_add(1)));
             match current.directory.resolve(claimed, fresh, now) {
+                // What writes nothing is not fenced by the log: a stale owner must not answer it.
                 Resolved::Known(session) => {
+                    self.shared.fenced(partition).await?;
                     *known = Some(current);
                     return Ok(Some(session));
                 }
                 Resolved::Nowhere => {
+                    self.shared.fenced(partition).await?;
                     *known = Some(current);
                     return Ok(None);
                 }
@@ -81,7 +88,11 @@ impl<L: Log, S: Store, B: Send + Sync> Directories<L, S, B> {
                             return Ok(Some(session));
                         }
                         // Read anew and resolve again: somebody else may have named the session.
-                        Appended::Conflict { .. } => {}
+                        Appended::Conflict { .. } => {
+                            if !self.shared.bus.confirm(partition).await {
+                                return Err(Trouble::Moved);
+                            }
+                        }
                         Appended::Damaged => return Err(Trouble::Damaged),
                     }
                 }
@@ -90,12 +101,18 @@ impl<L: Log, S: Store, B: Send + Sync> Directories<L, S, B> {
         Err(Trouble::TryAgain)
     }
 
-    fn slot(&self, app: &AppId, user: UserKey) -> Slot {
+    /// Forgets the directories of a partition that somebody else serves from now on.
+    pub(crate) fn forget(&self, partition: Partition) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|(_, visitor), _| visitor.placement.partition() != partition);
+    }
+
+    fn slot(&self, app: &AppId, visitor: Visitor) -> Slot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= CACHED_MAX {
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
-        Arc::clone(slots.entry((app.clone(), user)).or_default())
+        Arc::clone(slots.entry((app.clone(), visitor)).or_default())
     }
 
     async fn load(&self, app: &AppId, visitor: Visitor) -> Result<Known, Trouble> {
@@ -157,8 +174,13 @@ impl<L: Log, S: Store, B: Send + Sync> Directories<L, S, B> {
             attached: false,
             snapshot: true,
         };
-        let append =
-            Append { entity: entity(app, visitor), expected: changed.head, header, record };
+        let append = Append {
+            entity: entity(app, visitor),
+            expected: changed.head,
+            header,
+            record,
+            effects: Vec::new(),
+        };
         match self.shared.committer.append(append).await {
             Committed::Judged(appended) => Ok(appended),
             // Whether it was written is unknown; the next attempt reads it anew.

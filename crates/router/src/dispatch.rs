@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
-use stentor_cluster::{Effects, Fanout, Log, local::LocalRequest};
+use stentor_cluster::{Effects, Fanout, IngressRequest, Log, Ownership};
 use stentor_store::Store;
 use stentor_types::{
     AppId, EventNumber, Input, InputKind, PlacementKey, SessionId, Timestamp, Visitor,
@@ -36,7 +36,7 @@ pub(crate) struct Dispatcher<L, S, B> {
 
 // === impl Dispatcher ===
 
-impl<L: Log, S: Store, B: Fanout + Effects> Dispatcher<L, S, B> {
+impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
     pub(crate) const fn new(
         actors: Actors<L, S, B>,
         directories: Arc<Directories<L, S, B>>,
@@ -51,7 +51,7 @@ impl<L: Log, S: Store, B: Fanout + Effects> Dispatcher<L, S, B> {
     /// - drain, failed: end the loop.
     pub(crate) async fn run(
         self,
-        mut requests: mpsc::Receiver<LocalRequest>,
+        mut requests: mpsc::Receiver<IngressRequest>,
         drain: CancellationToken,
         failed: CancellationToken,
     ) {

@@ -8,19 +8,23 @@
 
 mod actor;
 mod actors;
+mod attached;
 mod clock;
 mod committer;
 mod directories;
 mod dispatch;
+mod heads;
 mod history;
 mod listed;
 mod lists;
 mod load;
 mod metrics;
+mod partitions;
 mod random;
 mod request;
 mod retention;
 mod rules;
+mod served;
 mod settle;
 mod startup;
 mod timers;
@@ -28,9 +32,9 @@ mod timers;
 use std::sync::Arc;
 
 use stentor_apps::AppSet;
-use stentor_cluster::{Effects, Fanout, Log, local::LocalRequest};
+use stentor_cluster::{Effects, Fanout, IngressRequest, Log, Ownership, OwnershipChange};
 use stentor_store::Store;
-use stentor_types::Input;
+use stentor_types::{Input, Partition};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -80,6 +84,9 @@ pub(crate) struct Shared<L, S, B> {
     pub(crate) timers: Timers,
     pub(crate) clock: Clock,
     pub(crate) lists: lists::Lists,
+    pub(crate) served: served::Served,
+    pub(crate) attached: attached::Attached,
+    pub(crate) heads: heads::Heads,
     pub(crate) random: Random,
     pub(crate) metrics: Metrics,
     pub(crate) fail_point: Option<FailPoint>,
@@ -113,7 +120,7 @@ impl std::fmt::Debug for Config {
 
 // === impl Router ===
 
-impl<L: Log, S: Store, B: Fanout + Effects> Router<L, S, B> {
+impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
     /// A router that does nothing before it is run.
     ///
     /// # Errors
@@ -140,6 +147,9 @@ impl<L: Log, S: Store, B: Fanout + Effects> Router<L, S, B> {
             clock: config.clock,
             writer: random.number(),
             lists: lists::Lists::default(),
+            served: served::Served::default(),
+            attached: attached::Attached::default(),
+            heads: heads::Heads::default(),
             random,
             metrics,
             fail_point: config.fail_point,
@@ -148,16 +158,15 @@ impl<L: Log, S: Store, B: Fanout + Effects> Router<L, S, B> {
         Ok(Self { actors: Actors::new(Arc::new(shared)), timers_due, committer: gatherer })
     }
 
-    /// Serves requests until `drain` is cancelled, then finishes what is in flight.
-    ///
-    /// `ready` is cancelled once the sessions that something is due for have been taken up.
+    /// Serves the partitions that it is told to take until `drain` is cancelled, then finishes what is in
+    /// flight.
     ///
     /// # Errors
     /// The log has failed for good: the process must end and be started anew.
     pub async fn run(
         self,
-        requests: mpsc::Receiver<LocalRequest>,
-        ready: CancellationToken,
+        requests: mpsc::Receiver<IngressRequest>,
+        changes: mpsc::Receiver<OwnershipChange>,
         drain: CancellationToken,
     ) -> Result<(), LogFailed> {
         let shared = Arc::clone(self.actors.shared());
@@ -167,15 +176,21 @@ impl<L: Log, S: Store, B: Fanout + Effects> Router<L, S, B> {
         let timing = tokio::spawn(self.timers_due.run(self.actors.clone(), stop.clone()));
         let keeping = tokio::spawn(retention::run(self.actors.clone(), stop.clone()));
         let listing = tokio::spawn(lists::run(Arc::clone(&shared), stop.clone()));
-        let starting = tokio::spawn(startup::take_up(self.actors.clone(), ready, stop.clone()));
+        let missing = tokio::spawn(attached::run(self.actors.clone(), stop.clone()));
+        let repeating = tokio::spawn(heads::run(Arc::clone(&shared), stop.clone()));
         let directories = Arc::new(Directories::new(Arc::clone(&shared)));
+        let owning =
+            partitions::run(self.actors.clone(), Arc::clone(&directories), changes, stop.clone());
+        let owning = tokio::spawn(owning);
         let dispatcher = Dispatcher::new(self.actors.clone(), directories);
         dispatcher.run(requests, drain, failed.clone()).await;
         stop.cancel();
         self.actors.stop().await;
         timing.abort();
         keeping.abort();
-        starting.abort();
+        missing.abort();
+        repeating.abort();
+        owning.abort();
         committing.abort();
         // What has changed until now is written before the end.
         let _ = listing.await;
@@ -183,6 +198,16 @@ impl<L: Log, S: Store, B: Fanout + Effects> Router<L, S, B> {
             lists::flush(&shared).await;
         }
         if failed.is_cancelled() { Err(LogFailed) } else { Ok(()) }
+    }
+}
+
+impl<L, S, B: Ownership> Shared<L, S, B> {
+    /// Makes sure that nobody else serves the partition, before an answer that stands on memory alone.
+    pub(crate) async fn fenced(&self, partition: Partition) -> Result<(), actor::Trouble> {
+        if self.bus.holds(partition) || self.bus.confirm(partition).await {
+            return Ok(());
+        }
+        Err(actor::Trouble::Moved)
     }
 }
 

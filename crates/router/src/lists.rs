@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use prost::Message;
-use stentor_cluster::{Effects, Fanout, Log, PublishOutcome};
+use stentor_cluster::{Effects, Fanout, Log, Ownership, PublishOutcome};
 use stentor_store::{Store, StoreError};
 use stentor_types::{AppId, GatewayId, SessionId, Timestamp};
 use stentor_wire::{DecodeError, pb, session_id, session_to_bytes};
@@ -59,7 +59,7 @@ impl Lists {
 }
 
 /// Writes and tells until told to stop.
-pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects>(
+pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     shared: std::sync::Arc<Shared<L, S, B>>,
     stop: CancellationToken,
 ) {
@@ -72,7 +72,9 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects>(
 }
 
 /// Writes and tells what has changed.
-pub(crate) async fn flush<L: Log, S: Store, B: Fanout + Effects>(shared: &Shared<L, S, B>) {
+pub(crate) async fn flush<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+    shared: &Shared<L, S, B>,
+) {
     let lists = &shared.lists;
     let _one_at_a_time = lists.flushing.lock().await;
     let changed =
@@ -136,7 +138,7 @@ fn tell<L, S, B: Fanout>(shared: &Shared<L, S, B>, app: &AppId, listed: &[pb::Li
 }
 
 /// Answers a request for a list.
-pub(crate) async fn list<L: Log, S: Store, B: Fanout + Effects>(
+pub(crate) async fn list<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     shared: &Shared<L, S, B>,
     app: &AppId,
     request: &pb::ListRequest,

@@ -1,6 +1,6 @@
 //! Between the messages of the bus and the inputs and replies of a session.
 
-use stentor_cluster::{Effects, Fanout, Log};
+use stentor_cluster::{Effects, Fanout, Log, Ownership};
 use stentor_postoffice::{Session, TurnPhase};
 use stentor_store::Store;
 use stentor_types::{
@@ -21,6 +21,8 @@ const VISITOR_REPLAY_MAX: usize = 100;
 const AGENT_REPLAY_MAX: usize = 200;
 /// When to ask again after trouble that may pass.
 const TRY_AGAIN_MS: u32 = 500;
+/// Somebody else serves the session: by now they are there to be asked.
+const MOVED_MS: u32 = 100;
 
 /// Which inputs of a batch are attachments, and from where each is to be shown events again.
 #[derive(Debug, Default)]
@@ -61,7 +63,7 @@ impl Attaching {
 
 // === impl Actor ===
 
-impl<L: Log, S: Store, B: Fanout + Effects> Actor<'_, L, S, B> {
+impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
     /// The answer to one input. For an attachment it brings what is to be shown again.
     pub(crate) async fn input_reply(
         &self,
@@ -174,7 +176,7 @@ pub(crate) fn answer_trouble(command: Command, trouble: Trouble) {
             let _ = answer.send(reply);
         }
         Command::Fetch { answer, .. } => drop(answer),
-        Command::Signal { .. } | Command::Tick => {}
+        Command::Signal { .. } | Command::Tick | Command::GatewayGone { .. } => {}
     }
 }
 
@@ -183,6 +185,7 @@ pub(crate) const fn trouble_reply(trouble: Trouble) -> pb::InputReply {
     let kind = match trouble {
         Trouble::Damaged => Kind::Damaged(true),
         Trouble::TryAgain => Kind::TryAgainMs(TRY_AGAIN_MS),
+        Trouble::Moved => Kind::TryAgainMs(MOVED_MS),
     };
     pb::InputReply { kind: Some(kind) }
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use stentor_cluster::{Effects, Entity, EntityKind, Fanout, Head, Log, LogError};
+use stentor_cluster::{Effects, Entity, EntityKind, Fanout, Head, Log, LogError, Ownership};
 use stentor_store::{DirectoryRow, Projection, SessionRow, Store, StoreError, StoredEvent};
 use stentor_types::{EventNumber, Partition, Sequence, SessionId, Timestamp};
 use stentor_wire::{DecodeError, decode_commit, decode_directory, encode_snapshot};
@@ -37,7 +37,7 @@ pub(crate) enum KeepError {
 }
 
 /// Goes round until told to stop.
-pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects>(
+pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     actors: Actors<L, S, B>,
     stop: CancellationToken,
 ) {
@@ -55,7 +55,9 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects>(
 }
 
 /// One round over all partitions. Returns how many records left the log.
-pub(crate) async fn round<L: Log, S: Store, B: Fanout + Effects>(actors: &Actors<L, S, B>) -> u64 {
+pub(crate) async fn round<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+    actors: &Actors<L, S, B>,
+) -> u64 {
     let shared = actors.shared();
     let mut moved = 0;
     for partition in Partition::all() {
@@ -95,7 +97,7 @@ pub(crate) async fn round<L: Log, S: Store, B: Fanout + Effects>(actors: &Actors
     moved
 }
 
-async fn keep<L: Log, S: Store, B: Fanout + Effects>(
+async fn keep<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     actors: &Actors<L, S, B>,
     entity: Entity,
     head: Head,
@@ -123,7 +125,7 @@ async fn keep<L: Log, S: Store, B: Fanout + Effects>(
     }
 }
 
-async fn keep_session<L: Log, S: Store, B: Fanout + Effects>(
+async fn keep_session<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     actors: &Actors<L, S, B>,
     entity: Entity,
     session: SessionId,

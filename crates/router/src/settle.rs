@@ -1,22 +1,23 @@
 //! What leaves the process once the log has a commit: fan-out, attempts, deadlines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use prost::Message;
-use stentor_cluster::{Effects, Fanout, Log, PublishOutcome};
-use stentor_postoffice::State;
+use stentor_cluster::{Effects, Fanout, Log, Ownership, PublishOutcome};
+use stentor_postoffice::{Effect, State};
 use stentor_store::Store;
 use stentor_types::{ConnectionId, Control, GatewayId, Role, UserKey};
 use stentor_wire::{CommitRecord, connection_to_pb, pb, role_to_pb, session_to_bytes};
 
 use crate::{
     actor::Actor,
+    actors::Key,
     listed::{self, LastMessage},
 };
 
 /// Tells everybody. The actor's session is the one after the commit.
-pub(crate) async fn settle<L: Log, S: Store, B: Fanout + Effects>(
+pub(crate) async fn settle<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     actor: &mut Actor<'_, L, S, B>,
     record: &CommitRecord,
 ) {
@@ -25,6 +26,7 @@ pub(crate) async fn settle<L: Log, S: Store, B: Fanout + Effects>(
     }
     let shared = actor.actors.shared();
     shared.metrics.events_committed(record.commit.events.len());
+    note_receivers(actor);
     fan_out(actor, &record.events);
     for event in &record.commit.events {
         let said = LastMessage::of_event(event);
@@ -32,14 +34,19 @@ pub(crate) async fn settle<L: Log, S: Store, B: Fanout + Effects>(
     }
     list(actor);
     if let Some(effect) = record.commit.effects.last() {
-        actor.unsent = Some(effect.clone());
-        offer(actor);
+        // One that the log carries is on its way already.
+        if !L::CARRIES_EFFECTS {
+            actor.unsent = Some(effect.clone());
+            offer(actor);
+        }
     }
     shared.timers.set(actor.key.clone(), record.commit.next_deadline).await;
 }
 
 /// Gives the session its place in lists, if what they show of it has changed.
-pub(crate) fn list<L: Log, S: Store, B: Fanout + Effects>(actor: &mut Actor<'_, L, S, B>) {
+pub(crate) fn list<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+    actor: &mut Actor<'_, L, S, B>,
+) {
     let Some(last) = actor.last.as_ref().filter(|last| last.is_something()) else { return };
     let state = actor.session.state();
     let listed = listed::listed(actor.key.session, state, last);
@@ -50,7 +57,10 @@ pub(crate) fn list<L: Log, S: Store, B: Fanout + Effects>(actor: &mut Actor<'_, 
 }
 
 /// Sends one message to each gateway that holds a connection of the session.
-fn fan_out<L: Log, S: Store, B: Fanout + Effects>(actor: &Actor<'_, L, S, B>, events: &[Bytes]) {
+fn fan_out<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+    actor: &Actor<'_, L, S, B>,
+    events: &[Bytes],
+) {
     let shared = actor.actors.shared();
     let state = actor.session.state();
     for (gateway, connections) in receivers(state) {
@@ -75,7 +85,7 @@ fn fan_out<L: Log, S: Store, B: Fanout + Effects>(actor: &Actor<'_, L, S, B>, ev
 
 /// Tells the others in a session that somebody types, or no longer does. Who only listens is told too,
 /// and never tells.
-pub(crate) fn signal<L: Log, S: Store, B: Fanout + Effects>(
+pub(crate) fn signal<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     actor: &Actor<'_, L, S, B>,
     from: ConnectionId,
     user: UserKey,
@@ -128,7 +138,7 @@ fn receivers(state: &State) -> BTreeMap<GatewayId, Vec<u64>> {
 }
 
 /// Sends a head to a gateway as soon as its queue has a place.
-fn tell_later<L: Log, S: Store, B: Fanout + Effects>(
+fn tell_later<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     actor: &Actor<'_, L, S, B>,
     gateway: GatewayId,
     head: Bytes,
@@ -142,24 +152,46 @@ fn tell_later<L: Log, S: Store, B: Fanout + Effects>(
 }
 
 /// Offers the open attempt to the connectors.
-pub(crate) fn offer<L: Log, S: Store, B: Fanout + Effects>(actor: &mut Actor<'_, L, S, B>) {
+pub(crate) fn offer<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+    actor: &mut Actor<'_, L, S, B>,
+) {
     let Some(effect) = actor.unsent.take() else { return };
-    let message = pb::Effect {
-        app: actor.key.app.as_str().to_owned(),
-        session: session_to_bytes(actor.key.session),
-        epoch: effect.id.epoch.0,
-        turn: effect.id.turn.0,
-        attempt: u32::from(effect.id.attempt),
-        deadline: effect.deadline.0,
-        request: effect.request.clone(),
-    };
+    let message = self::effect(&actor.key, &effect);
     let shared = actor.actors.shared();
-    match Effects::publish(&*shared.bus, message.encode_to_vec().into()) {
+    match Effects::publish(&*shared.bus, &actor.key.app, message) {
         PublishOutcome::Sent => {}
         PublishOutcome::Full | PublishOutcome::Nobody => {
             shared.metrics.effect_delayed();
             // Still wanted? The session may have given the attempt up meanwhile.
             actor.unsent = actor.session.open_effect().filter(|open| open.id == effect.id);
         }
+    }
+}
+
+/// An attempt as connectors read it.
+pub(crate) fn effect(key: &Key, effect: &Effect) -> Bytes {
+    let message = pb::Effect {
+        app: key.app.as_str().to_owned(),
+        session: session_to_bytes(key.session),
+        epoch: effect.id.epoch.0,
+        turn: effect.id.turn.0,
+        attempt: u32::from(effect.id.attempt),
+        deadline: effect.deadline.0,
+        request: effect.request.clone(),
+    };
+    message.encode_to_vec().into()
+}
+
+/// Notes who has to hear of the session: for the case that a gateway goes, and that fan-out gets lost.
+pub(crate) fn note_receivers<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+    actor: &mut Actor<'_, L, S, B>,
+) {
+    let shared = actor.actors.shared();
+    let state = actor.session.state();
+    let now: BTreeSet<_> = state.endpoints.keys().map(|connection| connection.gateway).collect();
+    shared.attached.change(&actor.key, &actor.gateways, &now);
+    actor.gateways = now;
+    if B::LOSSY {
+        shared.heads.note(&actor.key, (state.epoch, state.n), receivers(state));
     }
 }

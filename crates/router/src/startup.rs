@@ -4,11 +4,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use stentor_cluster::{Effects, Entity, EntityKind, Fanout, Log};
+use stentor_cluster::{Effects, Entity, EntityKind, Fanout, Header, Log, Ownership};
 use stentor_store::Store;
 use stentor_types::{Partition, Timestamp};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use crate::{
     actor::Command,
@@ -17,68 +17,68 @@ use crate::{
 
 /// Heads read at a time.
 const PAGE: usize = 1_000;
-/// Sessions taken up at the same time. Others wait for a place.
-const LOADING_MAX: usize = 256;
+/// Before heads that could not be read are read again.
+const AGAIN: Duration = Duration::from_millis(500);
 
-/// A change is in the lists of the store by then, unless the process has ended before.
+/// A change is in the lists of the store by then, unless the process has ended before. The same time
+/// covers what was committed and perhaps not fanned out.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
+/// A deadline that is farther away than this needs no session in memory: it is only noted.
+const SOON: Duration = Duration::from_secs(30);
 
-/// Wakes every session that something is due for, then cancels `ready`.
-pub(crate) async fn take_up<L: Log, S: Store, B: Fanout + Effects>(
-    actors: Actors<L, S, B>,
-    ready: CancellationToken,
-    stop: CancellationToken,
-) {
+/// Wakes every session of a partition that something is due for. False if there is no need any more.
+pub(crate) async fn take_up<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+    actors: &Actors<L, S, B>,
+    partition: Partition,
+    stop: &CancellationToken,
+) -> bool {
+    let shared = actors.shared();
     let mut taken_up = 0_u64;
     let mut newest = Timestamp(0);
     let mut late = BTreeSet::new();
-    for partition in Partition::all() {
-        let mut after: Option<Entity> = None;
-        loop {
-            let heads = tokio::select! {
-                heads = actors.shared().log.heads(partition, after.clone(), PAGE) => heads,
-                () = stop.cancelled() => return,
-            };
-            let heads = match heads {
-                Ok(heads) => heads,
-                Err(cause) => {
-                    warn!(%partition, cause = crate::metrics::chain(&cause), "heads of a partition could not be read yet");
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                    continue;
-                }
-            };
-            let Some((last, _)) = heads.last() else { break };
-            after = Some(last.clone());
-            for (entity, head) in heads {
-                let EntityKind::Session(session) = entity.kind else { continue };
-                let key = Key { app: entity.app, session };
-                let at = head.header.at;
-                newest = newest.max(at);
-                if head.header.next_deadline.is_none() && !head.header.attached {
-                    late.insert((at, key));
-                    while late.first().is_some_and(|(at, _)| at.after(LISTED_WITHIN) < newest) {
-                        late.pop_first();
-                    }
-                    continue;
-                }
-                wait_for_a_place(&actors).await;
-                if actors.send(&key, Command::Tick).is_ok() {
-                    taken_up += 1;
-                }
+    let mut after: Option<Entity> = None;
+    loop {
+        let heads = tokio::select! {
+            heads = shared.log.heads(partition, after.clone(), PAGE) => heads,
+            () = stop.cancelled() => return false,
+        };
+        if !shared.served.has(partition) {
+            return false;
+        }
+        let heads = match heads {
+            Ok(heads) => heads,
+            Err(cause) => {
+                warn!(%partition, cause = crate::metrics::chain(&cause), "heads of a partition could not be read yet");
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+        };
+        let Some((last, _)) = heads.last() else { break };
+        after = Some(last.clone());
+        for (entity, head) in heads {
+            let EntityKind::Session(session) = entity.kind else { continue };
+            let key = Key { app: entity.app, session };
+            let Header { at, next_deadline, attached, .. } = head.header;
+            newest = newest.max(at);
+            let soon = shared.clock.now().after(SOON);
+            if attached || next_deadline.is_some_and(|deadline| deadline < soon) {
+                actors.wait_for_a_place().await;
+                taken_up += u64::from(actors.send(&key, Command::Tick).is_ok());
+                continue;
+            }
+            if next_deadline.is_some() {
+                shared.timers.set(key.clone(), next_deadline).await;
+            }
+            late.insert((at, key));
+            while late.first().is_some_and(|(at, _)| at.after(LISTED_WITHIN) < newest) {
+                late.pop_first();
             }
         }
     }
     for (_, key) in late {
-        wait_for_a_place(&actors).await;
+        actors.wait_for_a_place().await;
         taken_up += u64::from(actors.send(&key, Command::Tick).is_ok());
     }
-    info!(sessions = taken_up, "sessions with something due have been taken up");
-    ready.cancel();
-}
-
-/// Waits while the actors' mailboxes hold as many sessions as may be loading at once.
-async fn wait_for_a_place<L: Log, S: Store, B: Fanout + Effects>(actors: &Actors<L, S, B>) {
-    while actors.loading() >= LOADING_MAX {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    debug!(%partition, sessions = taken_up, "sessions with something due have been taken up");
+    true
 }

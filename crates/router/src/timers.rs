@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use stentor_cluster::{Effects, Fanout, Log};
+use stentor_cluster::{Effects, Fanout, Log, Ownership};
 use stentor_store::Store;
 use stentor_types::Timestamp;
 use tokio::sync::mpsc;
@@ -57,7 +57,7 @@ impl Due {
     /// - changes: a session has another deadline;
     /// - the interval: time has passed;
     /// - stop: ends the loop.
-    pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects>(
+    pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
         mut self,
         actors: Actors<L, S, B>,
         stop: CancellationToken,
@@ -86,7 +86,10 @@ impl Due {
         }
     }
 
-    fn wake<L: Log, S: Store, B: Fanout + Effects>(&mut self, actors: &Actors<L, S, B>) {
+    fn wake<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+        &mut self,
+        actors: &Actors<L, S, B>,
+    ) {
         let now = actors.shared().clock.now();
         while let Some((deadline, key)) = self.by_time.first().cloned() {
             if deadline > now {

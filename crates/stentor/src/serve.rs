@@ -153,13 +153,11 @@ async fn serve(plan: &Plan) -> anyhow::Result<ExitCode> {
 
     let (gateway_drain, connector_drain, router_drain) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-    let taken_up = CancellationToken::new();
-    let mut routing =
-        tokio::spawn(router.run(ends.requests, taken_up.clone(), router_drain.clone()));
+    let mut routing = tokio::spawn(router.run(ends.requests, ends.changes, router_drain.clone()));
     let connecting = tokio::spawn(connector.run(connector_drain.clone()));
     let serving_sockets = tokio::spawn(gateway.run(public, gateway_drain.clone()));
     tokio::select! {
-        () = taken_up.cancelled() => {}
+        () = async { for taken_up in ends.taken_up { let _ = taken_up.await; } } => {}
         ended = &mut routing => return Ok(failed(ended)),
     }
     log_ready.set(true);

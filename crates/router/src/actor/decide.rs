@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use stentor_cluster::{Effects, Fanout, Log};
+use stentor_cluster::{Effects, Fanout, Log, Ownership};
 use stentor_postoffice::{Commit, Context, Session};
 use stentor_store::Store;
 use stentor_types::{ConnectionId, GatewayId, Input, InputKind, RejectCode};
@@ -11,7 +11,7 @@ use tracing::error;
 use super::Actor;
 use crate::rules;
 
-impl<L: Log, S: Store, B: Fanout + Effects> Actor<'_, L, S, B> {
+impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
     /// What the inputs mean, and the session as it will be. An input that makes the core panic is
     /// replaced in `inputs` by its refusal.
     pub(super) fn decide(&self, inputs: &mut [Input]) -> (Commit, Session) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stentor_cluster::{Append, Appended, Effects, Fanout, Header, Log};
+use stentor_cluster::{Append, Appended, Effects, Fanout, Header, Log, Ownership};
 use stentor_postoffice::{Commit, Session};
 use stentor_store::Store;
 use stentor_types::{CommitId, Input, Reply, Sequence};
@@ -21,17 +21,20 @@ const CONFLICTS_MAX: u32 = 5;
 /// Pauses before an append whose outcome is unknown is tried again.
 const UNKNOWN_PAUSE: Duration = Duration::from_millis(200);
 
-impl<L: Log, S: Store, B: Fanout + Effects> Actor<'_, L, S, B> {
+impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
     /// Decides, writes and settles. Nothing has left the process before the log has the commit.
     pub(super) async fn write(&mut self, mut inputs: Vec<Input>) -> Result<Vec<Reply>, Trouble> {
         for _ in 0..=CONFLICTS_MAX {
             let (mut commit, after) = self.decide(&mut inputs);
             let replies = std::mem::take(&mut commit.replies);
+            let partition = self.key.session.partition();
             if commit.is_empty() {
+                // Nothing is written, so the log does not judge: a stale owner must not answer.
+                self.actors.shared().fenced(partition).await?;
                 return Ok(replies);
             }
             let record = self.record(&commit, &after);
-            match self.append(&record, &after).await? {
+            match self.append(&record, &after, &commit).await? {
                 Some(sequence) => {
                     self.head = Some(sequence);
                     self.session = after;
@@ -41,7 +44,12 @@ impl<L: Log, S: Store, B: Fanout + Effects> Actor<'_, L, S, B> {
                     settle::settle(self, &record).await;
                     return Ok(replies);
                 }
-                None => self.reload().await?,
+                None => {
+                    if !self.actors.shared().bus.confirm(partition).await {
+                        return Err(Trouble::Moved);
+                    }
+                    self.reload().await?;
+                }
             }
         }
         Err(Trouble::TryAgain)
@@ -67,6 +75,7 @@ impl<L: Log, S: Store, B: Fanout + Effects> Actor<'_, L, S, B> {
         &self,
         record: &CommitRecord,
         after: &Session,
+        commit: &Commit,
     ) -> Result<Option<Sequence>, Trouble> {
         let header = Header {
             first: record.commit.first,
@@ -81,6 +90,11 @@ impl<L: Log, S: Store, B: Fanout + Effects> Actor<'_, L, S, B> {
             expected: self.head,
             header,
             record: encode_commit(record),
+            effects: if L::CARRIES_EFFECTS {
+                commit.effects.iter().map(|effect| settle::effect(&self.key, effect)).collect()
+            } else {
+                Vec::new()
+            },
         };
         let shared = self.actors.shared();
         loop {
@@ -94,6 +108,9 @@ impl<L: Log, S: Store, B: Fanout + Effects> Actor<'_, L, S, B> {
                 // Whether it was written is unknown. "Not there" would prove nothing; only the
                 // compare-and-set of the same append does.
                 Committed::Unknown => {
+                    if !shared.served.has(self.key.session.partition()) {
+                        return Err(Trouble::Moved);
+                    }
                     tokio::select! {
                         () = tokio::time::sleep(UNKNOWN_PAUSE) => {}
                         () = shared.failed.cancelled() => return Err(Trouble::TryAgain),

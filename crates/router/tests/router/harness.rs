@@ -3,10 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use prost::Message;
 use stentor_apps::AppSet;
-use stentor_cluster::{Ingress, Log, local::LocalBus};
+use stentor_cluster::{
+    EffectDelivery, Effects, Fanout, GatewayMessage, Ingress, Log, Ownership,
+    local::{LocalBus, LocalEnds},
+};
 use stentor_router::{Config, LogFailed, Router};
 use stentor_store::Store;
 use stentor_types::{AppId, Event, GatewayId, SessionId, Visitor};
@@ -18,12 +20,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes; reached only when something never happens.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Town {
     pub bus: LocalBus,
-    pub effects: mpsc::Receiver<Bytes>,
-    pub fanout: mpsc::Receiver<Bytes>,
+    pub effects: mpsc::Receiver<EffectDelivery>,
+    pub fanout: mpsc::Receiver<GatewayMessage>,
     pub gateway: GatewayId,
     pub app: AppId,
     drain: CancellationToken,
@@ -56,22 +58,28 @@ impl Town {
         config: Config,
     ) -> Self {
         let (bus, ends) = LocalBus::new();
+        Self::open_on(log, store, apps, gateway, config, Arc::new(bus.clone()), (bus, ends))
+    }
+
+    /// A router that speaks over `routers_bus`, which is `bus` with something about it.
+    pub fn open_on<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+        log: &Arc<L>,
+        store: &Arc<S>,
+        apps: AppSet,
+        gateway: u64,
+        config: Config,
+        routers_bus: Arc<B>,
+        (bus, ends): (LocalBus, LocalEnds),
+    ) -> Self {
         let gateway = GatewayId(gateway);
         let fanout = bus.join(gateway);
         let (sender, apps) = watch::channel(Arc::new(apps));
         let drain = CancellationToken::new();
         let registry = prometheus::Registry::new();
-        let router = Router::new(
-            config,
-            Arc::clone(log),
-            Arc::clone(store),
-            Arc::new(bus.clone()),
-            apps,
-            &registry,
-        )
-        .unwrap();
-        let running =
-            tokio::spawn(router.run(ends.requests, CancellationToken::new(), drain.clone()));
+        let router =
+            Router::new(config, Arc::clone(log), Arc::clone(store), routers_bus, apps, &registry)
+                .unwrap();
+        let running = tokio::spawn(router.run(ends.requests, ends.changes, drain.clone()));
         let app = AppId::try_new("demo").unwrap();
         Self { bus, effects: ends.effects, fanout, gateway, app, drain, running, _apps: sender }
     }
@@ -158,8 +166,8 @@ impl Town {
     }
 
     pub async fn effect(&mut self) -> pb::Effect {
-        let bytes = tokio::time::timeout(PATIENCE, self.effects.recv()).await.unwrap().unwrap();
-        pb::Effect::decode(bytes).unwrap()
+        let next = tokio::time::timeout(PATIENCE, self.effects.recv()).await.unwrap().unwrap();
+        pb::Effect::decode(next.effect).unwrap()
     }
 
     pub async fn answer(&self, effect: &pb::Effect, body: &str) {
@@ -190,13 +198,19 @@ impl Town {
     }
 
     /// Fan-out messages from now on, to be read by the caller.
-    pub fn take_fan_out(&mut self) -> mpsc::Receiver<Bytes> {
+    pub fn take_fan_out(&mut self) -> mpsc::Receiver<GatewayMessage> {
         std::mem::replace(&mut self.fanout, mpsc::channel(1).1)
     }
 
     /// The next fan-out message.
     pub async fn fan_out(&mut self) -> pb::Fanout {
-        let bytes = tokio::time::timeout(PATIENCE, self.fanout.recv()).await.unwrap().unwrap();
-        pb::Fanout::decode(bytes).unwrap()
+        let message = tokio::time::timeout(PATIENCE, self.fanout.recv()).await.unwrap().unwrap();
+        fan_out(message)
     }
+}
+
+/// What a gateway is told.
+pub fn fan_out(message: GatewayMessage) -> pb::Fanout {
+    let GatewayMessage::Fanout(bytes) = message else { panic!("{message:?}") };
+    pb::Fanout::decode(bytes).unwrap()
 }

@@ -8,13 +8,13 @@
 )]
 
 mod harness;
+mod ownership;
 mod retention;
 mod slow_log;
 
 use std::sync::Arc;
 
 use harness::Town;
-use prost::Message as _;
 use slow_log::SlowLog;
 use stentor_cluster::memory::MemoryLog;
 use stentor_router::Config;
@@ -82,7 +82,7 @@ async fn a_sign_of_typing_is_answered_once_the_others_are_told() {
         log.writing.notified().await;
         town.ask(session.partition(), pb::request::Kind::Signal(signal)).await;
         std::iter::from_fn(|| fan_out.try_recv().ok())
-            .any(|message| pb::Fanout::decode(message).unwrap().typing.is_some())
+            .any(|message| harness::fan_out(message).typing.is_some())
     });
     assert!(matches!(said, pb::input_reply::Kind::Committed(_)), "{said:?}");
     assert!(typed, "whoever left now would not be in the session any more");

@@ -1,0 +1,210 @@
+//! Partitions that come and go, owners that are no longer, gateways that vanish.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use stentor_cluster::{
+    Effects, Fanout, Log as _, Ownership, OwnershipChange, PublishOutcome,
+    local::{LocalBus, LocalEnds},
+    memory::MemoryLog,
+};
+use stentor_router::Config;
+use stentor_store::memory::MemoryStore;
+use stentor_types::{AppId, EventKind, GatewayId, Partition};
+use stentor_wire::pb;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    harness::{self, Town},
+    parts,
+};
+
+/// The bus of a cluster, as far as a router can see.
+#[derive(Debug)]
+struct ClusterBus {
+    inner: LocalBus,
+    /// What [`Ownership`] says of every partition.
+    mine: AtomicBool,
+    gone: Mutex<Vec<GatewayId>>,
+}
+
+impl Fanout for ClusterBus {
+    const LOSSY: bool = true;
+
+    fn publish(&self, gateway: GatewayId, message: Bytes) -> PublishOutcome {
+        Fanout::publish(&self.inner, gateway, message)
+    }
+
+    fn gateways(&self) -> Vec<GatewayId> {
+        self.inner.gateways()
+    }
+
+    fn is_gone(&self, gateway: GatewayId) -> bool {
+        self.gone.lock().unwrap().contains(&gateway)
+    }
+}
+
+impl Effects for ClusterBus {
+    fn publish(&self, app: &AppId, effect: Bytes) -> PublishOutcome {
+        Effects::publish(&self.inner, app, effect)
+    }
+}
+
+impl Ownership for ClusterBus {
+    fn holds(&self, _: Partition) -> bool {
+        self.mine.load(Ordering::SeqCst)
+    }
+
+    async fn confirm(&self, _: Partition) -> bool {
+        self.mine.load(Ordering::SeqCst)
+    }
+}
+
+struct Cluster {
+    town: Town,
+    bus: Arc<ClusterBus>,
+    changes: mpsc::Sender<OwnershipChange>,
+}
+
+fn open(log: &Arc<MemoryLog>, store: &Arc<MemoryStore>) -> Cluster {
+    let (inner, ends) = LocalBus::new();
+    let (changes, changed) = mpsc::channel(64);
+    let ends = LocalEnds { changes: changed, ..ends };
+    let bus = Arc::new(ClusterBus {
+        inner: inner.clone(),
+        mine: AtomicBool::new(true),
+        gone: Mutex::default(),
+    });
+    let (apps, routers_bus) = (harness::apps(), Arc::clone(&bus));
+    let town = Town::open_on(log, store, apps, 1, Config::default(), routers_bus, (inner, ends));
+    Cluster { town, bus, changes }
+}
+
+impl Cluster {
+    async fn take(&self, partition: Partition) {
+        let (taken_up, told) = oneshot::channel();
+        self.changes.send(OwnershipChange::Take { partition, taken_up }).await.unwrap();
+        told.await.unwrap();
+    }
+
+    async fn release(&self, partition: Partition) {
+        let (released, told) = oneshot::channel();
+        self.changes.send(OwnershipChange::Release { partition, released }).await.unwrap();
+        told.await.unwrap();
+    }
+}
+
+fn is_again(reply: &pb::input_reply::Kind) -> bool {
+    matches!(reply, pb::input_reply::Kind::TryAgainMs(_))
+}
+
+#[tokio::test]
+async fn only_partitions_that_were_taken_and_not_given_up_are_served() {
+    let (log, store) = parts();
+    let cluster = open(&log, &store);
+    let mut socket = cluster.town.socket(1, "user-a");
+    let partition = socket.visitor.placement.partition();
+    let attach = pb::AttachInput { claimed: Some("claimed".into()), ..Default::default() };
+    let attach = pb::connection_input::Kind::Attach(attach);
+    assert!(is_again(&cluster.town.send(&socket, attach.clone()).await));
+    cluster.take(partition).await;
+    cluster.town.attach(&mut socket, Some("claimed")).await;
+    cluster.town.say(&mut socket, "one").await;
+    cluster.release(partition).await;
+    assert!(is_again(&cluster.town.say(&mut socket, "two").await));
+    socket.counter -= 1;
+    cluster.take(partition).await;
+    let said = cluster.town.say(&mut socket, "two").await;
+    assert!(matches!(said, pb::input_reply::Kind::Committed(_)), "{said:?}");
+}
+
+#[tokio::test]
+async fn cluster_6_an_owner_that_may_be_replaced_answers_nothing_from_memory() {
+    let (log, store) = parts();
+    let cluster = open(&log, &store);
+    let mut socket = cluster.town.socket(1, "user-a");
+    cluster.take(socket.visitor.placement.partition()).await;
+    cluster.town.attach(&mut socket, Some("claimed")).await;
+    let said = cluster.town.say(&mut socket, "one").await;
+    socket.counter -= 1;
+    cluster.bus.mine.store(false, Ordering::SeqCst);
+    let again = cluster.town.say(&mut socket, "one").await;
+    assert!(is_again(&again), "a duplicate was answered from memory: {again:?}");
+    socket.counter -= 1;
+    cluster.bus.mine.store(true, Ordering::SeqCst);
+    let again = cluster.town.say(&mut socket, "one").await;
+    let (pb::input_reply::Kind::Committed(n), pb::input_reply::Kind::Duplicate(same)) =
+        (said, again)
+    else {
+        panic!()
+    };
+    assert_eq!(n, same);
+}
+
+#[tokio::test]
+async fn i11_a_replaced_owner_commits_nothing() {
+    let (log, store) = parts();
+    let (old, new) = (open(&log, &store), open(&log, &store));
+    let mut socket = old.town.socket(1, "user-a");
+    let partition = socket.visitor.placement.partition();
+    old.take(partition).await;
+    old.town.attach(&mut socket, Some("claimed")).await;
+    old.town.say(&mut socket, "one").await;
+    // The old owner is paused; the new one serves.
+    new.take(partition).await;
+    new.town.say(&mut socket, "two").await;
+    old.bus.mine.store(false, Ordering::SeqCst);
+    let entity = log.heads(partition, None, 10).await.unwrap();
+    let mut late = socket.clone();
+    assert!(is_again(&old.town.say(&mut late, "three").await));
+    assert_eq!(log.heads(partition, None, 10).await.unwrap(), entity);
+    assert!(matches!(
+        new.town.say(&mut socket, "three").await,
+        pb::input_reply::Kind::Committed(_)
+    ));
+}
+
+#[tokio::test]
+async fn f1_sessions_are_told_of_a_gateway_that_is_gone_while_they_are_served() {
+    let (log, store) = parts();
+    let cluster = open(&log, &store);
+    let mut socket = cluster.town.socket(1, "user-a");
+    cluster.take(socket.visitor.placement.partition()).await;
+    cluster.town.attach(&mut socket, Some("claimed")).await;
+    let session = socket.session.unwrap();
+    cluster.bus.gone.lock().unwrap().push(GatewayId(1));
+    let lost = |kind: &EventKind| matches!(kind, EventKind::GatewayLost { .. });
+    let waited = async {
+        while !cluster.town.events(session).await.iter().any(|event| lost(&event.kind)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(harness::PATIENCE, waited).await.unwrap();
+}
+
+#[tokio::test]
+async fn cluster_16_a_new_owner_repeats_the_heads_of_connected_sessions() {
+    let (log, store) = parts();
+    let mut old = open(&log, &store);
+    let mut socket = old.town.socket(1, "user-a");
+    let partition = socket.visitor.placement.partition();
+    old.take(partition).await;
+    old.town.attach(&mut socket, Some("claimed")).await;
+    old.town.say(&mut socket, "the last that its owner fans out").await;
+    old.town.take_fan_out();
+    old.town.kill().await;
+    let mut new = open(&log, &store);
+    new.take(partition).await;
+    let head = loop {
+        let fan_out = new.town.fan_out().await;
+        if let Some(head) = fan_out.heads.first() {
+            break head.clone();
+        }
+    };
+    let events = new.town.events(socket.session.unwrap()).await;
+    assert_eq!(head.n, events.last().unwrap().n.0);
+    assert_eq!(head.connections, [1]);
+}
