@@ -44,8 +44,46 @@ pub struct Config {
     pub drain: Duration,
     pub allow_cidrs: Vec<IpNet>,
     pub max_commits: usize,
+    pub nats: Option<Nats>,
+    pub store: Option<Database>,
+    pub login_key_file: Option<PathBuf>,
     pub log_format: LogFormat,
     pub log_level: String,
+}
+
+/// Where NATS is, and how its log is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is described where it is declared, in the list of fields")]
+pub struct Nats {
+    pub urls: Vec<String>,
+    pub login: Option<Login>,
+    pub credentials_file: Option<PathBuf>,
+    pub roots_file: Option<PathBuf>,
+    pub monitor_urls: Vec<String>,
+    pub allow_lazy_fsync: bool,
+    pub replicas: usize,
+    pub max_bytes: i64,
+    pub inbox_prefix: String,
+}
+
+/// Where the history is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is described where it is declared, in the list of fields")]
+pub struct Database {
+    pub nodes: Vec<String>,
+    pub keyspace: String,
+    pub datacenter: Option<String>,
+    pub replication: u8,
+    pub login: Option<Login>,
+}
+
+/// A user, and the file with their password: it is read when it is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The name.
+    pub user: String,
+    /// The file.
+    pub password_file: PathBuf,
 }
 
 /// How logs are written.
@@ -105,6 +143,9 @@ impl Config {
             drain: Duration::from_secs(reader.number("drain_seconds", 1, 600)),
             allow_cidrs: reader.ranges("connector.allow_cidrs"),
             max_commits: usize::try_from(reader.number("commit.max_commits", 1, 400)).unwrap_or(1),
+            nats: reader.nats(),
+            store: reader.database(),
+            login_key_file: reader.path("login_key_file"),
             log_format: reader.parsed("log.format", "text or json"),
             log_level: reader.text("log.level").unwrap_or_default(),
         };
@@ -270,6 +311,93 @@ impl Reader {
         least
     }
 
+    fn list(&self, key: &str) -> Vec<String> {
+        let text = self.text(key).unwrap_or_default();
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(str::to_owned).collect()
+    }
+
+    fn login(&mut self, user: &str, password_file: &str) -> Option<Login> {
+        match (self.text(user), self.path(password_file)) {
+            (Some(user), Some(password_file)) => Some(Login { user, password_file }),
+            (None, None) => None,
+            (Some(_), None) => {
+                self.complain(user, &format!("needs its password: say {password_file} too"));
+                None
+            }
+            (None, Some(_)) => {
+                self.complain(password_file, &format!("is the password of nobody: say {user} too"));
+                None
+            }
+        }
+    }
+
+    /// Where NATS is, if that is said.
+    fn nats(&mut self) -> Option<Nats> {
+        let urls = self.list("nats.urls");
+        for url in &urls {
+            if !url.starts_with("nats://") && !url.starts_with("tls://") {
+                self.complain("nats.urls", &format!("{url:?} must begin with nats:// or tls://"));
+            }
+        }
+        let monitor_urls = self.list("nats.monitor_urls");
+        for url in &monitor_urls {
+            if !url.starts_with("http://") && !url.starts_with("https://") {
+                self.complain("nats.monitor_urls", &format!("{url:?} must begin with http://"));
+            }
+        }
+        let replicas = self.number("nats.replicas", 1, 5);
+        if replicas % 2 == 0 {
+            self.complain("nats.replicas", "must be 1, 3 or 5: an even number survives no more");
+        }
+        let inbox_prefix = self.text("nats.inbox_prefix").unwrap_or_default();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if inbox_prefix.is_empty() || !inbox_prefix.bytes().all(plain) {
+            self.complain("nats.inbox_prefix", "must be one word of A-Z a-z 0-9 _ -");
+        }
+        let nats = Nats {
+            login: self.login("nats.user", "nats.password_file"),
+            credentials_file: self.path("nats.credentials_file"),
+            roots_file: self.path("nats.roots_file"),
+            allow_lazy_fsync: self.parsed("nats.allow_lazy_fsync", "true or false"),
+            replicas: usize::try_from(replicas).unwrap_or(1),
+            // At least room for some snapshots, at most what the server can count.
+            max_bytes: i64::try_from(self.number("nats.max_bytes", 1 << 20, 1 << 50))
+                .unwrap_or(i64::MAX),
+            monitor_urls,
+            inbox_prefix,
+            urls,
+        };
+        (!nats.urls.is_empty()).then_some(nats)
+    }
+
+    /// Where the history is, if that is said.
+    fn database(&mut self) -> Option<Database> {
+        let nodes = self.list("store.nodes");
+        for node in &nodes {
+            if !node.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+                self.complain("store.nodes", &format!("{node:?} is not host:port"));
+            }
+        }
+        let keyspace = self.text("store.keyspace").unwrap_or_default();
+        let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let begins = keyspace.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+        if !begins || keyspace.len() > 48 || !keyspace.bytes().all(word) {
+            self.complain(
+                "store.keyspace",
+                "must be 1 to 48 of a-z 0-9 _, beginning with a letter",
+            );
+        }
+        let database = Database {
+            datacenter: self.text("store.datacenter"),
+            replication: u8::try_from(self.number("store.replication", 1, 9)).unwrap_or(1),
+            login: self.login("store.user", "store.password_file"),
+            keyspace,
+            nodes,
+        };
+        (!database.nodes.is_empty()).then_some(database)
+    }
+
     fn path(&self, key: &str) -> Option<PathBuf> {
         self.text(key).map(PathBuf::from)
     }
@@ -323,77 +451,4 @@ fn distance(one: &str, two: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(
-        file: &str,
-        environment: &[(&str, &str)],
-        flags: &[(&'static str, &str)],
-    ) -> Result<Config, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("stentor.toml");
-        std::fs::write(&path, file).unwrap();
-        let sources = Sources {
-            file: Some(path.clone()),
-            environment: environment
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
-            flags: flags.iter().map(|(k, v)| (*k, (*v).to_owned())).collect(),
-        };
-        Config::load(&sources)
-            .map_err(|error| error.to_string().replace(&path.display().to_string(), "FILE"))
-    }
-
-    #[test]
-    fn flags_win_over_the_environment_and_that_over_the_file() {
-        let file = "listen = '127.0.0.1:1'\nadmin_listen = '127.0.0.1:2'\n[log]\nlevel = 'warn'";
-        let environment =
-            [("STENTOR_ADMIN_LISTEN", "127.0.0.1:3"), ("STENTOR_LISTEN", "127.0.0.1:4")];
-        let config = load(file, &environment, &[("listen", "127.0.0.1:5")]).unwrap();
-        assert_eq!(config.listen.port(), 5);
-        assert_eq!(config.admin_listen.port(), 3);
-        assert_eq!(config.log_level, "warn");
-    }
-
-    #[test]
-    fn all_problems_are_named_at_once() {
-        let file =
-            "lisen = 'x'\ndrain_seconds = 0\n[connector]\nallow_cidrs = ['10.0.0.0/8', 'no']";
-        let error =
-            load(file, &[("STENTOR_INSECURE", "maybe"), ("STENTOR_DRAIN", "1")], &[]).unwrap_err();
-        for part in [
-            "there is no setting lisen; did you mean listen?",
-            "drain_seconds (FILE): 0 is not a whole number from 1 to 600",
-            "\"no\" is no address range",
-            "insecure (variable STENTOR_INSECURE): \"maybe\" is not true or false",
-            "variable STENTOR_DRAIN: there is no such setting",
-        ] {
-            assert!(error.contains(part), "{part}\n{error}");
-        }
-    }
-
-    #[test]
-    fn s21_other_addresses_than_loopback_need_a_reason() {
-        let refused = load("listen = '0.0.0.0:8080'", &[], &[]).unwrap_err();
-        assert!(refused.contains("--insecure"), "{refused}");
-        assert!(load("listen = '0.0.0.0:8080'\ninsecure = true", &[], &[]).is_ok());
-        assert!(load("listen = '0.0.0.0:8080'\ntrusted_proxies = ['10.0.0.1']", &[], &[]).is_ok());
-    }
-
-    #[test]
-    fn the_names_of_the_original_are_honoured() {
-        let environment =
-            [("CONNECTION_SERVER_URL", "wss://chat.example.com/dev"), ("STUDIO_APP_ID", "shop")];
-        let config = load("", &environment, &[]).unwrap();
-        assert_eq!(config.public_url.as_deref(), Some("wss://chat.example.com/dev"));
-        assert_eq!(config.single_app.unwrap().as_str(), "shop");
-    }
-
-    #[test]
-    fn half_written_toml_is_named_by_line() {
-        let error = load("listen = '127.0.0.1:1", &[], &[]).unwrap_err();
-        assert!(error.contains("FILE") && error.contains("line 1"), "{error}");
-    }
-}
+mod tests;

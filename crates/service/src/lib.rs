@@ -11,7 +11,7 @@ mod reference;
 mod signal;
 
 pub use self::{
-    config::{Config, ConfigError, LogFormat, Sources},
+    config::{Config, ConfigError, Database, LogFormat, Login, Nats, Sources},
     reference::reference_markdown,
     signal::shutdown_signal,
 };
