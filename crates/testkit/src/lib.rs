@@ -7,6 +7,7 @@
 mod bot;
 mod cassandra;
 mod client;
+pub mod cluster;
 mod nats;
 mod process;
 mod second_client;
