@@ -4,7 +4,14 @@
 
 mod chance;
 mod connect;
+mod log;
+mod monitor;
+mod stream;
+pub mod subjects;
 
-pub use self::connect::{
-    ConnectError, Connection, ConnectionSettings, ConnectionStatus, Login, Tls,
+pub use self::{
+    connect::{ConnectError, Connection, ConnectionSettings, ConnectionStatus, Login, Tls},
+    log::{LogMetrics, NatsLog},
+    monitor::MonitorError,
+    stream::{LogSettings, OpenError, fence},
 };

@@ -1,0 +1,172 @@
+//! The log of a cluster: one JetStream stream per log group, one subject per entity.
+//!
+//! Every append names the newest record of its entity that its writer knows; the server judges. Heads
+//! are read from the stream's leader, because a replica may lag behind; ranges from any replica, and
+//! what is missing at their end from the leader.
+//!
+//! Knows nothing of who owns a partition: whoever comes late is refused.
+
+mod append;
+mod codes;
+mod contested;
+mod headers;
+mod heads;
+mod known;
+mod metrics;
+mod partition;
+mod publish;
+mod range;
+mod read;
+mod trouble;
+
+use std::fmt;
+
+use async_nats::jetstream::{kv, stream::Stream};
+use stentor_cluster::{
+    Append, Appended, Entity, Head, Log, LogError, PartitionLog, Record, Scan, TrimReport,
+};
+use stentor_types::{Incarnation, Partition, Sequence, Timestamp};
+
+pub use self::metrics::LogMetrics;
+use self::{contested::Contested, heads::Scans, known::Known};
+use crate::{
+    Connection,
+    stream::{self, LogSettings, OpenError},
+};
+
+/// The log of one log group.
+pub struct NatsLog {
+    connection: Connection,
+    settings: LogSettings,
+    stream: Stream<()>,
+    stream_name: String,
+    cursors: kv::Store,
+    incarnation: Incarnation,
+    metrics: LogMetrics,
+    known: Known,
+    contested: Contested,
+    scans: Scans,
+    /// Held by the one batch that is in flight: the server allows 50 open ones per stream, for all
+    /// routers together.
+    batch: tokio::sync::Mutex<()>,
+}
+
+// === impl NatsLog ===
+
+impl NatsLog {
+    /// Opens the log, and makes its stream if nobody has.
+    ///
+    /// # Errors
+    /// The servers or the stream are not fit for it, or cannot be reached.
+    pub async fn open(
+        connection: &Connection,
+        settings: LogSettings,
+        metrics: LogMetrics,
+    ) -> Result<Self, OpenError> {
+        let opened = stream::ensure(connection, &settings).await?;
+        Ok(Self {
+            connection: connection.clone(),
+            stream: opened.stream,
+            stream_name: settings.stream_name(),
+            cursors: opened.cursors,
+            incarnation: opened.incarnation,
+            metrics,
+            known: Known::default(),
+            contested: Contested::default(),
+            scans: Scans::default(),
+            batch: tokio::sync::Mutex::default(),
+            settings,
+        })
+    }
+
+    /// The name of the stream, for whoever reads the effects in it.
+    #[must_use]
+    pub fn stream_name(&self) -> &str {
+        &self.stream_name
+    }
+}
+
+impl fmt::Debug for NatsLog {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("NatsLog")
+            .field("stream", &self.stream_name)
+            .field("incarnation", &self.incarnation)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Log for NatsLog {
+    const CARRIES_EFFECTS: bool = true;
+
+    async fn append(&self, batch: Vec<Append>) -> Result<Vec<Appended>, LogError> {
+        self.write(batch).await
+    }
+
+    async fn head(&self, entity: &Entity) -> Result<Option<Head>, LogError> {
+        self.checked_head(entity).await
+    }
+
+    async fn read(
+        &self,
+        entity: &Entity,
+        from: Sequence,
+        bytes_max: usize,
+    ) -> Result<Vec<Record>, LogError> {
+        self.records(entity, from, bytes_max).await
+    }
+
+    async fn read_tail(&self, entity: &Entity, events_min: u64) -> Result<Vec<Record>, LogError> {
+        self.tail(entity, events_min).await
+    }
+
+    async fn heads(
+        &self,
+        partition: Partition,
+        after: Option<Entity>,
+        limit: usize,
+    ) -> Result<Vec<(Entity, Head)>, LogError> {
+        self.page_of_heads(partition, after, limit).await
+    }
+
+    async fn trim(
+        &self,
+        entity: &Entity,
+        before: Sequence,
+        whole: bool,
+    ) -> Result<TrimReport, LogError> {
+        self.remove(entity, before, whole).await
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+}
+
+impl PartitionLog for NatsLog {
+    async fn scan(
+        &self,
+        partition: Partition,
+        from: Sequence,
+        bytes_max: usize,
+    ) -> Result<Scan, LogError> {
+        self.scan_partition(partition, from, bytes_max).await
+    }
+
+    async fn cursor(&self, partition: Partition) -> Result<Option<Sequence>, LogError> {
+        self.read_cursor(partition).await
+    }
+
+    async fn set_cursor(&self, partition: Partition, cursor: Sequence) -> Result<(), LogError> {
+        self.move_cursor(partition, cursor).await
+    }
+
+    async fn first(&self) -> Result<Sequence, LogError> {
+        Ok(Sequence(self.info().await?.first_sequence))
+    }
+
+    /// A record's age is that of its message, by the broker's clock.
+    async fn purge(&self, older_than: Timestamp, before: Sequence) -> Result<u64, LogError> {
+        self.purge_old(older_than, before).await
+    }
+}

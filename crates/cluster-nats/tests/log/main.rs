@@ -1,0 +1,5 @@
+//! The log on real servers: the contract of all logs, and what is JetStream's own.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod contract;
+mod harness;
