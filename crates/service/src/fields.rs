@@ -108,6 +108,14 @@ pub(crate) const FIELDS: &[Field] = &[
         doc: "Commits of different sessions that may share one fsync. 1 gives each its own. 1 to 400.",
     },
     Field {
+        key: "name",
+        alias: None,
+        flag: None,
+        default: "",
+        doc: "Name of this process in its cluster, 1 to 64 of `A-Z a-z 0-9 _ -`; no other may have it. Without one \
+              it is made of the machine's name and the admin port.",
+    },
+    Field {
         key: "nats.urls",
         alias: None,
         flag: None,

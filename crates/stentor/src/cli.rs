@@ -21,6 +21,12 @@ pub(crate) enum Command {
     Dev(Dev),
     /// Run everything in one process, for a server.
     Standalone(Standalone),
+    /// Run one gateway of a cluster: sockets, pages, the HTTP API.
+    Gateway(Member),
+    /// Run one router of a cluster: the rules of conversations.
+    Router(Member),
+    /// Run one connector of a cluster: calls to bots.
+    Connector(Member),
     /// Look at configuration without starting anything.
     Config {
         #[command(subcommand)]
@@ -127,7 +133,17 @@ pub(crate) struct Standalone {
     pub(crate) common: Common,
 }
 
-/// Flags of both.
+/// Flags of a member of a cluster.
+#[derive(Debug, Args)]
+pub(crate) struct Member {
+    /// Settings as a TOML file.
+    #[arg(long, value_name = "FILE", env = "STENTOR_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Flags of all that run.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// Address and port for widgets [default: 127.0.0.1:8080]

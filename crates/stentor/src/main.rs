@@ -31,6 +31,9 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Dev(dev) => serve::dev(dev),
         Command::Standalone(standalone) => serve::standalone(standalone),
+        Command::Gateway(member) => serve::gateway(member),
+        Command::Router(member) => serve::router(member),
+        Command::Connector(member) => serve::connector(member),
         Command::Config { command } => check::config(&command),
         Command::Token { command } => token::run(&command),
         Command::Verify { data, acks } => check::verify(&data, acks.as_deref()),

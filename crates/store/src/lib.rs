@@ -4,6 +4,7 @@
 //! commit, so that a repeated or late write changes nothing. [`memory`] is an implementation for
 //! tests; [`contract`] the suite that every implementation has to pass.
 
+pub mod absent;
 pub mod contract;
 pub mod memory;
 mod port;
