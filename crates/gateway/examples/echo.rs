@@ -149,7 +149,7 @@ impl Handler for Echo {
         Ok(())
     }
 
-    fn refill(&mut self, _: &mut Frames) -> Result<(), Closing> {
+    fn refill(&mut self, _: &mut Context<'_>, _: &mut Frames) -> Result<(), Closing> {
         Ok(())
     }
 

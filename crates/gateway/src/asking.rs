@@ -36,6 +36,11 @@ pub(crate) const LATE_AFTER: Duration = Duration::from_secs(30);
 /// After this long what a socket left behind is given up. Longer than any failover.
 const HOPELESS_AFTER: Duration = Duration::from_secs(300);
 
+/// Most that the inputs of one request may take. A request is at most 256 KiB, or the bus does not carry it:
+/// it has room for 1 MiB, and what an owner makes of a request is twice as long. 1 KiB is for what stands
+/// around the inputs.
+pub(crate) const INPUTS_BYTES_MAX: usize = 255 * 1024;
+
 type Attempt = Pin<Box<dyn Future<Output = Result<Bytes, BusError>> + Send>>;
 
 /// A request on its way.
@@ -100,6 +105,15 @@ impl<B: Ingress> Asking<B> {
         self.since.elapsed() >= HOPELESS_AFTER
     }
 
+    /// Asks at once instead of pausing: whoever could not answer may be able to now.
+    pub(crate) fn hurry(&mut self) {
+        if matches!(self.state, State::Pausing(_)) {
+            self.pauses = 0;
+            let attempt = attempt(&self.bus, self.partition, &self.request);
+            self.state = State::Asked(attempt, Instant::now());
+        }
+    }
+
     pub(crate) fn poll(&mut self, context: &mut Context<'_>, metrics: &Metrics) -> Poll<Answer> {
         loop {
             match &mut self.state {
@@ -138,6 +152,12 @@ impl<B> fmt::Debug for Asking<B> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Asking").field("partition", &self.partition).finish_non_exhaustive()
     }
+}
+
+/// What an input takes of a request's [`INPUTS_BYTES_MAX`].
+pub(crate) fn input_bytes(input: &pb::ConnectionInput) -> usize {
+    // A tag of one byte and a length of at most four.
+    input.encoded_len().saturating_add(5)
 }
 
 fn attempt<B: Ingress>(bus: &Arc<B>, partition: Partition, request: &Bytes) -> Attempt {

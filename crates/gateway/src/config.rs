@@ -9,7 +9,8 @@ use stentor_types::{AppId, GatewayId};
 /// Settings of a gateway.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// This life of this gateway: random. The fan-out receiver belongs to the same id.
+    /// This life of this gateway: random. The fan-out receiver belongs to the same id, and tells if the
+    /// gateway gets another one.
     pub gateway: GatewayId,
     /// The one app that every socket belongs to, whatever its URL says (`STUDIO_APP_ID`).
     pub single_app: Option<AppId>,

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`slot`] (what others may leave for a socket), [`pace`] (when it is
 //! woken for it), [`registry`] (how they find it),
-//! [`meter`] (what is counted on its way in), [`socket`] (the loop), [`handler`] (who decides).
+//! [`turn`] (when it may catch up), [`meter`] (what is counted on its way in), [`socket`] (the loop), [`handler`] (who decides).
 
 mod handler;
 mod meter;
@@ -13,12 +13,14 @@ mod pace;
 mod registry;
 mod slot;
 mod socket;
+mod turn;
 
 pub use self::{
     handler::{Closing, Frames, Handler},
     registry::Registry,
     slot::Slot,
     socket::{Socket, accept_key, wanted_upgrade},
+    turn::Turn,
 };
 
 use std::time::Duration;

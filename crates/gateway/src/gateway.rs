@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
+    catch_up::{self, CatchUp},
     config::Config,
     engine::{Closing, Registry},
     fanout, http,
@@ -72,8 +73,20 @@ impl<B: Ingress> Gateway<B> {
         let sockets = Registry::new(config.limits.outbox_bytes);
         let watchers = Watchers::default();
         let logins = Logins::new(config.login_key.clone());
-        let shared = Shared { config, bus, apps, sockets, watchers, logins, limiter, metrics };
-        let shared = Arc::new(shared);
+        let name = AtomicU64::new(config.gateway.0);
+        let catch_up = CatchUp::default();
+        let shared = Arc::new(Shared {
+            config,
+            name,
+            bus,
+            apps,
+            sockets,
+            catch_up,
+            watchers,
+            logins,
+            limiter,
+            metrics,
+        });
         let drain = CancellationToken::new();
         let acceptor = Acceptor { shared, tasks: TaskTracker::new(), drain: drain.clone() };
         Ok(Self { acceptor, fanout, drain })
@@ -93,6 +106,7 @@ impl<B: Ingress> Gateway<B> {
     pub async fn run(self, listener: TcpListener, drain: CancellationToken) {
         let shared = &self.acceptor.shared;
         let fanout = tokio::spawn(fanout::run(Arc::clone(shared), self.fanout));
+        let catching_up = tokio::spawn(catch_up::run(Arc::clone(shared)));
         let upkeep = tokio::spawn(upkeep(Arc::clone(shared)));
         let handshakes = Arc::new(Semaphore::new(shared.config.limits.handshakes));
         loop {
@@ -123,6 +137,7 @@ impl<B: Ingress> Gateway<B> {
             warn!(sockets = shared.sockets.len(), "not all sockets could be closed in good order");
         }
         fanout.abort();
+        catching_up.abort();
         upkeep.abort();
     }
 }

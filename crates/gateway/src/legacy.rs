@@ -5,13 +5,14 @@
 //!
 //! Reading order: [`connection`] (from open to close),
 //! [`member`] (a connection whose app is known), [`requests`] and [`answers`] (its talk with the owner),
-//! [`shown`] (what the widget was shown).
+//! [`missed`] (when fan-out was lost), [`shown`] (what the widget was shown).
 
 mod answers;
 mod connection;
 mod identity;
 mod inbound;
 mod member;
+mod missed;
 mod requests;
 mod shown;
 

@@ -9,6 +9,7 @@
 
 mod asking;
 mod batch;
+mod catch_up;
 mod config;
 pub mod engine;
 mod fanout;

@@ -71,6 +71,9 @@ pub struct Metrics {
     refusals: IntCounterVec,
     outbox_drops: IntCounter,
     fetches: IntCounter,
+    missed: IntCounter,
+    renamed: IntCounter,
+    caught_up: IntCounter,
     requests: Histogram,
     retries: IntCounter,
     upgrades: Histogram,
@@ -177,6 +180,18 @@ impl Metrics {
                 "stentor_gateway_fetches_total",
                 "Times that events had to be asked for because their fan-out was missed.",
             )?,
+            missed: counter(
+                "stentor_gateway_missed_total",
+                "Times that messages of owners may have been lost, so that every socket had to look.",
+            )?,
+            renamed: counter(
+                "stentor_gateway_renamed_total",
+                "Times that the gateway was away for so long that it goes by another name now.",
+            )?,
+            caught_up: counter(
+                "stentor_gateway_catch_ups_total",
+                "Sockets that were told to look for what they missed.",
+            )?,
             requests: seconds(
                 "stentor_gateway_request_seconds",
                 "Time until the owner of a session answered.",
@@ -225,6 +240,18 @@ impl Metrics {
 
     pub(crate) fn fetched(&self) {
         self.fetches.inc();
+    }
+
+    pub(crate) fn missed(&self) {
+        self.missed.inc();
+    }
+
+    pub(crate) fn renamed(&self) {
+        self.renamed.inc();
+    }
+
+    pub(crate) fn caught_up(&self) {
+        self.caught_up.inc();
     }
 
     pub(crate) fn answered(&self, took: Duration) {

@@ -1,26 +1,32 @@
 //! What all connections of a gateway share.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use stentor_apps::{App, AppSet};
-use stentor_types::{AppId, Timestamp};
+use stentor_types::{AppId, GatewayId, Timestamp};
 use tokio::sync::watch;
 
 use crate::{
-    batch::Batch, config::Config, engine::Registry, identify::Logins, limits::Limiter,
-    metrics::Metrics, watchers::Watchers,
+    batch::Batch, catch_up::CatchUp, config::Config, engine::Registry, identify::Logins,
+    limits::Limiter, metrics::Metrics, watchers::Watchers,
 };
 
 /// What all connections of a gateway share.
 #[derive(Debug)]
 pub(crate) struct Shared<B> {
     pub(crate) config: Config,
+    /// The gateway's name now; `config` has its first one.
+    pub(crate) name: AtomicU64,
     pub(crate) bus: Arc<B>,
     pub(crate) apps: watch::Receiver<Arc<AppSet>>,
     pub(crate) sockets: Registry<Arc<Batch>>,
+    pub(crate) catch_up: CatchUp,
     pub(crate) watchers: Watchers,
     pub(crate) logins: Logins,
     pub(crate) limiter: Arc<Limiter>,
@@ -30,6 +36,16 @@ pub(crate) struct Shared<B> {
 // === impl Shared ===
 
 impl<B> Shared<B> {
+    /// Under which name owners know this gateway, and its connections.
+    pub(crate) fn gateway(&self) -> GatewayId {
+        GatewayId(self.name.load(Ordering::Acquire))
+    }
+
+    /// The gateway has another name from now on.
+    pub(crate) fn rename(&self, gateway: GatewayId) {
+        self.name.store(gateway.0, Ordering::Release);
+    }
+
     /// The apps at this moment.
     pub(crate) fn apps(&self) -> Arc<AppSet> {
         Arc::clone(&self.apps.borrow())

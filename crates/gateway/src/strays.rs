@@ -36,7 +36,7 @@ impl<B: Ingress> Strays<B> {
     /// The socket of this number is gone, and the session does not know.
     pub(crate) fn give_up(&self, app: String, session: SessionId, number: u64) {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
-        let connection = ConnectionId { gateway: self.shared.config.gateway, number };
+        let connection = ConnectionId { gateway: self.shared.gateway(), number };
         debug!(%session, %connection, "a session holds a socket that is gone");
         let detach = pb::DetachInput { session: session_to_bytes(session), delivered: None };
         let input = pb::ConnectionInput {

@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`connection`] (from open to close), [`frames`] (what a
 //! client wants), [`seat`] (one session on one socket), [`jobs`] (what is
-//! asked of its owner), [`answers`] (what follows from the answers), [`shown`] (what the client has), [`lists`].
+//! asked of its owner), [`missed`] (when fan-out was lost), [`answers`] (what follows from the answers), [`shown`] (what the client has), [`lists`].
 
 mod answers;
 mod closing;
@@ -15,6 +15,7 @@ mod frames;
 mod jobs;
 mod line;
 mod lists;
+mod missed;
 mod seat;
 mod shown;
 

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::frame::coding::{CloseCode, Data},
 };
 
+use super::turn::Turn;
 use crate::metrics::CloseReason;
 
 /// Frames that are ready to be written.
@@ -58,13 +59,18 @@ pub trait Handler: Send + Unpin + 'static {
     fn deliver(&mut self, delivery: Self::Delivery, frames: &mut Frames) -> Result<(), Closing>;
 
     /// Frames that it has kept back until there is room. Called when nothing is waiting to be written;
-    /// leaves `frames` empty if there are none.
-    fn refill(&mut self, frames: &mut Frames) -> Result<(), Closing>;
+    /// leaves `frames` empty if there are none. If it begins to wait for something, it wakes the context.
+    fn refill(&mut self, context: &mut Context<'_>, frames: &mut Frames) -> Result<(), Closing>;
 
     /// Deliveries had to be dropped: too many were waiting. Whoever can find out by itself what it missed
     /// goes on; all others are closed, and come back.
     fn lost_deliveries(&mut self) -> Result<(), Closing> {
         Err(Closing::OVERFLOW)
+    }
+
+    /// Something may have been missed: it may look now, and keeps the turn until it has caught up.
+    fn catch_up(&mut self, turn: Turn) {
+        drop(turn);
     }
 
     /// A ping is sent now.

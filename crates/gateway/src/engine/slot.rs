@@ -1,4 +1,5 @@
-//! What others may leave for a socket: deliveries, a ping that is due, an order to close.
+//! What others may leave for a socket: deliveries, a ping that is due, an order to look for what it
+//! missed, an order to close.
 //!
 //! Takes the place of a channel, which costs a kilobyte per socket before anything is sent.
 //! Overflow: over the budget of the socket, or of all sockets together, everything is dropped and the
@@ -17,6 +18,7 @@ use super::{
     SOCKET_BYTES_MAX,
     handler::Closing,
     pace::{Pace, Wakes},
+    turn::Turn,
 };
 
 /// Places that are kept for the next delivery until the socket has had nothing to do for a while: asking for
@@ -50,6 +52,7 @@ struct State<D> {
     ping_due: bool,
     overflowed: bool,
     closed: bool,
+    turn: Option<Turn>,
     closing: Option<Closing>,
 }
 
@@ -58,6 +61,7 @@ struct State<D> {
 pub(crate) struct Orders {
     pub(crate) ping_due: bool,
     pub(crate) overflowed: bool,
+    pub(crate) turn: Option<Turn>,
     pub(crate) closing: Option<Closing>,
     /// There are deliveries.
     pub(crate) delivered: bool,
@@ -101,6 +105,7 @@ impl<D> Slot<D> {
             ping_due: false,
             overflowed: false,
             closed: false,
+            turn: None,
             closing: None,
         };
         Self { number, budget, pace, state: Mutex::new(state) }
@@ -161,6 +166,15 @@ impl<D> Slot<D> {
         wake(state);
     }
 
+    /// Tells the socket to look for what it missed. A turn that it has not begun yet ends.
+    pub(crate) fn catch_up(&self, turn: Turn) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.turn = Some(turn);
+            wake(state);
+        }
+    }
+
     pub(crate) fn ping(&self) {
         let mut state = self.lock();
         state.ping_due = true;
@@ -177,6 +191,7 @@ impl<D> Slot<D> {
         Orders {
             ping_due: std::mem::take(&mut state.ping_due),
             overflowed: state.overflowed,
+            turn: state.turn.take(),
             closing: state.closing.take(),
             delivered: !state.queue.is_empty(),
         }
@@ -204,6 +219,7 @@ impl<D> Slot<D> {
     pub(crate) fn shut(&self) {
         let mut state = self.lock();
         state.closed = true;
+        state.turn = None;
         state.queue = VecDeque::new();
         self.budget.give_back(std::mem::take(&mut state.bytes));
     }

@@ -155,6 +155,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
         if self.phase != Phase::Open {
             return;
         }
+        if let Some(turn) = orders.turn {
+            self.handler.catch_up(turn);
+        }
         if orders.overflowed {
             self.metrics.outbox_dropped();
             self.slot.recover();
@@ -291,7 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
                 }
                 continue;
             }
-            if let Err(closing) = self.handler.refill(&mut self.frames) {
+            if let Err(closing) = self.handler.refill(context, &mut self.frames) {
                 self.begin_close(closing);
             }
             if !self.frames.is_empty() {

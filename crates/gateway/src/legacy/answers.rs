@@ -1,7 +1,9 @@
 //! What the owner of a session answers to a member, and what follows from it.
 
+use std::sync::Arc;
+
 use stentor_cluster::Ingress;
-use stentor_types::SessionId;
+use stentor_types::{Epoch, EventNumber, SessionId};
 use stentor_wire::{pb, pb::input_reply};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -12,6 +14,7 @@ use super::{
 };
 use crate::{
     asking::Answer,
+    batch::Batch,
     engine::{Closing, Frames},
     metrics::{CloseReason, Refusal},
     shared,
@@ -28,6 +31,10 @@ impl<B: Ingress> Member<B> {
             Answer::Inputs(results) => results,
             // Asking again would be answered the same.
             Answer::Malformed | Answer::Events(_) | Answer::List(_) => {
+                if asked == Asked::Return {
+                    return Err(STALE);
+                }
+                self.in_doubt = 0;
                 self.queue.pop();
                 self.refuse(Refusal::Message, frames);
                 return Ok(());
@@ -38,6 +45,10 @@ impl<B: Ingress> Member<B> {
             Asked::Attach { aloud } => {
                 let kind = kinds.into_iter().next().flatten();
                 self.attach_answered(aloud, kind, frames)
+            }
+            Asked::Return => {
+                let kind = kinds.into_iter().next().flatten();
+                self.return_answered(kind, frames)
             }
             Asked::Says => {
                 for kind in kinds {
@@ -87,10 +98,10 @@ impl<B: Ingress> Member<B> {
                     return Ok(());
                 }
                 self.claimed = claimed;
-                self.forgotten = false;
                 self.attached(session, reply, aloud, frames)
             }
             Some(input_reply::Kind::NoSession(_)) => {
+                self.in_doubt = 0;
                 self.queue.pop();
                 Ok(())
             }
@@ -98,18 +109,28 @@ impl<B: Ingress> Member<B> {
                 if code == i32::from(pb::RejectCode::TooManyConnections) =>
             {
                 self.shared.metrics.refused(Refusal::UserConnections);
-                Err(Closing {
-                    code: CloseCode::Again,
-                    text: "too many connections in this session",
-                    reason: CloseReason::Refused,
-                })
+                Err(CROWDED)
             }
             _ => {
+                // What cannot be attached cannot be asked again either.
+                self.in_doubt = 0;
                 self.queue.pop();
                 self.refuse(Refusal::Message, frames);
                 Ok(())
             }
         }
+    }
+
+    /// What became of the place in the session under the gateway's new name.
+    fn return_answered(
+        &mut self,
+        kind: Option<input_reply::Kind>,
+        frames: &mut Frames,
+    ) -> Result<(), Closing> {
+        // Without it the widget would be told nothing any more: it comes back by itself.
+        let Some(input_reply::Kind::Attached(reply)) = kind else { return Err(STALE) };
+        let session = stentor_wire::session_id(&reply.session).map_err(|_| STALE)?;
+        self.attached(session, reply, false, frames)
     }
 
     fn attached(
@@ -120,6 +141,9 @@ impl<B: Ingress> Member<B> {
         frames: &mut Frames,
     ) -> Result<(), Closing> {
         let Some(app) = self.shared.app(&self.app) else { return Err(GONE) };
+        // What happened while the session did not know the connection was fanned out to others only.
+        let missed = std::mem::take(&mut self.forgotten) | std::mem::take(&mut self.renamed);
+        let (epoch, head) = (Epoch(reply.epoch), EventNumber(reply.n));
         let before = self.shown.take();
         let (same, other) = match before {
             Some(shown) if shown.session == session => {
@@ -130,16 +154,26 @@ impl<B: Ingress> Member<B> {
         if let Some(other) = other {
             self.queue.push_first(Inbound::Leave { session: other.session, at: shared::now() });
         }
-        self.shown = match same {
+        if same.is_none() {
+            // Events of another session, or of another numbering.
+            self.fetching = None;
+            self.looking = false;
+        }
+        let mut shown = match same {
             Some(mut same) if !aloud => {
                 same.attached_again(&reply);
-                Some(same)
+                same
             }
             before => {
                 let shown = Shown::attached(reply, before, self.viewer(), &app, frames);
-                Some(shown.map_err(|_| STALE)?)
+                shown.map_err(|_| STALE)?
             }
         };
+        if missed && shown.last < head {
+            let head = Batch::new(session, epoch, head, &[]).map_err(|_| STALE)?;
+            shown.put_back([Arc::new(head)]);
+        }
+        self.shown = Some(shown);
         Ok(())
     }
 
@@ -181,8 +215,16 @@ impl<B: Ingress> Member<B> {
             _ => self.refuse(Refusal::Message, frames),
         }
         self.futile = 0;
+        self.in_doubt = self.in_doubt.saturating_sub(1);
         self.taken = self.taken.saturating_add(1);
         self.queue.pop();
         Ok(true)
     }
 }
+
+/// The widget comes back later.
+const CROWDED: Closing = Closing {
+    code: CloseCode::Again,
+    text: "too many connections in this session",
+    reason: CloseReason::Refused,
+};

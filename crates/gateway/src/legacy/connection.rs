@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     batch::Batch,
-    engine::{Closing, Frames, Handler},
+    engine::{Closing, Frames, Handler, Turn},
     identify::{Claim, Origin, Principal},
     limits::AddressPlace,
     metrics::{CloseReason, Refusal},
@@ -313,10 +313,16 @@ impl<B: Ingress> Handler for Connection<B> {
         }
     }
 
-    fn refill(&mut self, frames: &mut Frames) -> Result<(), Closing> {
+    fn refill(&mut self, context: &mut Context<'_>, frames: &mut Frames) -> Result<(), Closing> {
         match &mut self.life {
-            Life::Member(member) => member.refill(frames),
+            Life::Member(member) => member.refill(context, frames),
             Life::Stranger(_) | Life::Refused(_) | Life::Crowded => Ok(()),
+        }
+    }
+
+    fn catch_up(&mut self, turn: Turn) {
+        if let Life::Member(member) = &mut self.life {
+            member.catch_up(turn);
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use stentor_cluster::Ingress;
 use stentor_protocol::{ClientEvent, ClientFrame, outgoing};
-use stentor_types::{AppId, Role, SessionId, UserKey, Visitor};
+use stentor_types::{AppId, GatewayId, Role, SessionId, UserKey, Visitor};
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     asking::Asking,
     batch::Batch,
-    engine::{Closing, Frames},
+    engine::{Closing, Frames, Turn},
     metrics::{CloseReason, Refusal},
     shared::{self, Shared},
 };
@@ -40,6 +40,8 @@ const REFUSAL_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Member<B> {
     pub(super) shared: Arc<Shared<B>>,
     pub(super) number: u64,
+    /// The gateway's name under which everything is asked. Follows the gateway's own when nothing is in doubt.
+    pub(super) name: GatewayId,
     pub(super) app: AppId,
     pub(super) identity: Identity,
     /// The name of the attached session in the widget's words, once it is known.
@@ -47,6 +49,16 @@ pub(crate) struct Member<B> {
     pub(super) shown: Option<Shown>,
     /// The session has forgotten the connection.
     pub(super) forgotten: bool,
+    /// The session knows the connection under the gateway's former name.
+    pub(super) renamed: bool,
+    /// How many of the first messages may have been taken without an answer: under another name they would
+    /// be taken again.
+    pub(super) in_doubt: usize,
+    /// Fan-out may have been missed, and nobody has looked yet.
+    pub(super) unsure: bool,
+    /// The events that are being fetched are not known to be there.
+    pub(super) looking: bool,
+    pub(super) turn: Option<Turn>,
     /// Counter of the last message that was taken, or refused for good.
     pub(super) taken: u64,
     pub(super) queue: Queue,
@@ -69,6 +81,8 @@ pub(crate) struct Member<B> {
 pub(super) enum Asked {
     /// For a place in a session. Only what a frame or the opening of the socket wanted is shown.
     Attach { aloud: bool },
+    /// For its place in the same session, under the gateway's new name.
+    Return,
     /// To take the first messages.
     Says,
     /// To let an agent step in or out.
@@ -89,15 +103,22 @@ impl<B: Ingress> Member<B> {
         bare_after: Option<Duration>,
     ) -> Self {
         let bare = bare_after.map(|after| Box::pin(tokio::time::sleep(after)));
+        let name = shared.gateway();
         let expiry = identity.principal.as_ref().and_then(|principal| principal.expiry());
         Self {
             shared,
             number,
+            name,
             app,
             identity,
             claimed: None,
             shown: None,
             forgotten: false,
+            renamed: false,
+            in_doubt: 0,
+            unsure: false,
+            looking: false,
+            turn: None,
             taken: 0,
             queue: Queue::default(),
             asking: None,
@@ -130,9 +151,8 @@ impl<B: Ingress> Member<B> {
     }
 
     pub(super) fn takes_deliveries(&self) -> bool {
-        let attaching = matches!(self.asking.as_deref(), Some((_, Asked::Attach { .. })));
         self.fetching.is_none()
-            && !(attaching || self.wants_attachment())
+            && !(self.is_attaching() || self.wants_attachment())
             && !self.shown.as_ref().is_some_and(Shown::has_backlog)
     }
 
@@ -202,20 +222,30 @@ impl<B: Ingress> Member<B> {
         if let Some(closing) = self.not_vouched_for(context).filter(|_| !self.leaving) {
             return Poll::Ready(closing);
         }
-        if let Err(closing) = self.poll_fetch(context) {
-            return Poll::Ready(closing);
+        let polled = self.poll_asking(context, frames).and_then(|()| self.poll_fetch(context));
+        self.end_turn();
+        match polled {
+            Ok(()) => Poll::Pending,
+            Err(closing) => Poll::Ready(closing),
         }
+    }
+
+    fn poll_asking(
+        &mut self,
+        context: &mut Context<'_>,
+        frames: &mut Frames,
+    ) -> Result<(), Closing> {
         loop {
             if self.asking.is_none() {
                 self.ask(frames);
             }
-            let Some(asking) = &mut self.asking else { return Poll::Pending };
+            let Some(asking) = &mut self.asking else { return Ok(()) };
             let Poll::Ready(answer) = asking.0.poll(context, &self.shared.metrics) else {
                 if asking.0.is_late() && !self.covered {
                     self.covered = true;
                     frames.push(outgoing::disconnect(shared::now_ms()));
                 }
-                return Poll::Pending;
+                return Ok(());
             };
             let asked = asking.1;
             self.asking = None;
@@ -223,9 +253,7 @@ impl<B: Ingress> Member<B> {
                 frames.push(outgoing::reconnect(shared::now_ms()));
                 frames.push(outgoing::account_status(shared::now_ms()));
             }
-            if let Err(closing) = self.answered(asked, answer, frames) {
-                return Poll::Ready(closing);
-            }
+            self.answered(asked, answer, frames)?;
         }
     }
 
@@ -238,7 +266,11 @@ impl<B: Ingress> Member<B> {
         (expired || !app.is_some_and(|app| principal.holds(&app))).then_some(UNVOUCHED)
     }
 
-    pub(super) fn refill(&mut self, frames: &mut Frames) -> Result<(), Closing> {
+    pub(super) fn refill(
+        &mut self,
+        context: &mut Context<'_>,
+        frames: &mut Frames,
+    ) -> Result<(), Closing> {
         if self.fetching.is_some() {
             return Ok(());
         }
@@ -248,7 +280,12 @@ impl<B: Ingress> Member<B> {
         };
         let Some(app) = self.shared.app(&self.app) else { return Err(GONE) };
         let missing = shown.refill(viewer, &app, frames);
-        self.fetch(missing)
+        self.fetch(missing)?;
+        if self.fetching.is_some() {
+            context.waker().wake_by_ref();
+        }
+        self.end_turn();
+        Ok(())
     }
 
     pub(super) fn deliver(
@@ -291,6 +328,7 @@ impl<B: Ingress> Member<B> {
             self.leaving = true;
             self.bare = None;
             self.fetching = None;
+            self.turn = None;
         }
         loop {
             if self.poll_work(context, &mut unseen).is_ready() {
@@ -309,6 +347,11 @@ impl<B: Ingress> Member<B> {
             };
             self.queue.push(Inbound::Leave { session, at: shared::now() });
         }
+    }
+
+    /// An attachment is asked for.
+    pub(super) fn is_attaching(&self) -> bool {
+        matches!(self.asking.as_deref(), Some((_, Asked::Attach { .. } | Asked::Return)))
     }
 
     /// Whether the next thing to be asked is an attachment.

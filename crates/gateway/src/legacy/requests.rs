@@ -1,37 +1,43 @@
 //! What a member asks of the owner of its session: one request at a time, its messages in order.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use stentor_cluster::Ingress;
 use stentor_protocol::{RequestIdentity, rebuild};
-use stentor_types::{ConnectionId, EventNumber, PlacementKey, SessionId, Visitor};
+use stentor_types::{ConnectionId, PlacementKey, SessionId, Visitor};
 use stentor_wire::{connection_to_pb, pb, pb::connection_input, session_to_bytes, user_to_bytes};
 
 use super::{
     inbound::{Greeting, Inbound},
-    member::{Asked, FUTILE_MAX, Member, STALE},
-    shown::Missing,
+    member::{Asked, Member},
 };
 use crate::{
-    asking::{Answer, Asking},
-    batch::Batch,
-    engine::{Closing, Frames},
+    asking::{Asking, INPUTS_BYTES_MAX, input_bytes},
+    engine::Frames,
     metrics::Refusal,
+    shared,
 };
 
 /// Messages in one request.
 const SAYS_MAX: usize = 64;
-/// Their bytes.
-const SAYS_BYTES_MAX: usize = 256 * 1024;
 
 impl<B: Ingress> Member<B> {
     /// Asks for what comes first in the queue.
     pub(super) fn ask(&mut self, frames: &mut Frames) {
         loop {
+            self.take_name();
             let (inputs, asked) = match self.queue.first() {
+                None | Some(Inbound::Say(..) | Inbound::Control(..)) if self.is_renamed() => {
+                    let Some(shown) = &self.shown else { return };
+                    let session = Some(session_to_bytes(shown.session));
+                    let attach = pb::AttachInput {
+                        session,
+                        display_name: self.identity.name(),
+                        ..self.attach()
+                    };
+                    let kind = connection_input::Kind::Attach(attach);
+                    (vec![input(shared::now().0, kind)], Asked::Return)
+                }
                 None => return,
                 Some(Inbound::Bare { at }) => {
                     let mut attach = self.attach();
@@ -47,7 +53,11 @@ impl<B: Ingress> Member<B> {
                 {
                     (vec![self.attach_input(greeting)], Asked::Attach { aloud: false })
                 }
-                Some(Inbound::Say(..)) => (self.say_inputs(frames), Asked::Says),
+                Some(Inbound::Say(..)) => {
+                    let inputs = self.say_inputs(frames);
+                    self.in_doubt = self.in_doubt.max(inputs.len());
+                    (inputs, Asked::Says)
+                }
                 Some(Inbound::Control(greeting, take)) => {
                     let Some(shown) = &self.shown else { return };
                     let given = greeting.name.as_deref().map(str::to_owned);
@@ -117,17 +127,19 @@ impl<B: Ingress> Member<B> {
         let session_text = session.to_string();
         let mut inputs = Vec::new();
         let mut bytes = 0_usize;
-        let mut bad = false;
-        for item in self.queue.iter().take(SAYS_MAX) {
+        let mut bad = None;
+        // Under a name that is not the gateway's any more only what cannot be asked under the new one.
+        let bound = self.in_doubt > 0 && self.name != self.shared.gateway();
+        let most = if bound { self.in_doubt } else { SAYS_MAX };
+        for item in self.queue.iter().take(most) {
             let Inbound::Say(greeting, data) = item else { break };
-            bytes = bytes.saturating_add(data.len());
-            if !self.is_in(greeting) || (bytes > SAYS_BYTES_MAX && !inputs.is_empty()) {
+            if !self.is_in(greeting) {
                 break;
             }
             let identity =
                 RequestIdentity { user_id: &self.identity.bot_user, session_id: &session_text };
             let Ok(request) = rebuild(data, identity) else {
-                bad = inputs.is_empty();
+                bad = Some(Refusal::Body);
                 break;
             };
             let counter = u64::try_from(inputs.len()).unwrap_or(u64::MAX).saturating_add(1);
@@ -141,17 +153,24 @@ impl<B: Ingress> Member<B> {
                 request: request.for_bot,
                 ..Default::default()
             };
-            inputs.push(input(greeting.at.0, connection_input::Kind::Say(say)));
+            let say = input(greeting.at.0, connection_input::Kind::Say(say));
+            bytes = bytes.saturating_add(input_bytes(&say));
+            if bytes > INPUTS_BYTES_MAX {
+                // Alone it is longer than any request may be: nobody would take it.
+                bad = Some(Refusal::TooLong);
+                break;
+            }
+            inputs.push(say);
         }
-        if bad {
+        if let Some(refusal) = bad.filter(|_| inputs.is_empty()) {
             self.queue.pop();
-            self.refuse(Refusal::Body, frames);
+            self.refuse(refusal, frames);
         }
         inputs
     }
 
     fn request(&self, inputs: Vec<pb::ConnectionInput>) -> pb::Request {
-        let connection = ConnectionId { gateway: self.shared.config.gateway, number: self.number };
+        let connection = ConnectionId { gateway: self.name, number: self.number };
         let Visitor { user, placement } = self.identity.visitor;
         let request = pb::ConnectionRequest {
             connection: Some(connection_to_pb(connection)),
@@ -164,7 +183,7 @@ impl<B: Ingress> Member<B> {
         pb::Request { app: self.app.as_str().to_owned(), kind }
     }
 
-    fn asking(&self, request: &pb::Request) -> Asking<B> {
+    pub(super) fn asking(&self, request: &pb::Request) -> Asking<B> {
         let session = self.shown.as_ref().map(|shown| shown.session);
         let page = self.identity.agent.and_then(|agent| agent.session);
         let partition = match session.or(page).filter(|_| self.identity.agent.is_some()) {
@@ -172,46 +191,6 @@ impl<B: Ingress> Member<B> {
             None => self.identity.visitor.placement.partition(),
         };
         Asking::new(Arc::clone(&self.shared.bus), partition, request, self.number)
-    }
-
-    /// Asks for events that were missed.
-    pub(super) fn fetch(&mut self, missing: Missing) -> Result<(), Closing> {
-        let (from, to) = match missing {
-            Missing::Nothing => return Ok(()),
-            Missing::Everything => return Err(STALE),
-            Missing::Events(from, to) => (from, to),
-        };
-        let Some(shown) = &self.shown else { return Ok(()) };
-        let fetch =
-            pb::FetchRequest { session: session_to_bytes(shown.session), from: from.0, to: to.0 };
-        let kind = Some(pb::request::Kind::Fetch(fetch));
-        let request = pb::Request { app: self.app.as_str().to_owned(), kind };
-        self.shared.metrics.fetched();
-        self.fetching = Some(Box::new(self.asking(&request)));
-        Ok(())
-    }
-
-    pub(super) fn poll_fetch(&mut self, context: &mut Context<'_>) -> Result<(), Closing> {
-        let Some(fetching) = &mut self.fetching else { return Ok(()) };
-        let Poll::Ready(answer) = fetching.poll(context, &self.shared.metrics) else {
-            return Ok(());
-        };
-        self.fetching = None;
-        let (Some(shown), Answer::Events(reply)) = (&mut self.shown, answer) else {
-            return Ok(());
-        };
-        let epoch = stentor_types::Epoch(reply.epoch);
-        let Ok(batch) = Batch::new(shown.session, epoch, EventNumber::NONE, &reply.events) else {
-            return Err(STALE);
-        };
-        let helps = batch.events.first().is_some_and(|first| first.n <= shown.last.next())
-            && batch.events.last().is_some_and(|last| last.n > shown.last);
-        self.futile = if helps { 0 } else { self.futile.saturating_add(1) };
-        if self.futile >= FUTILE_MAX {
-            return Err(STALE);
-        }
-        shown.put_first(batch);
-        Ok(())
     }
 }
 

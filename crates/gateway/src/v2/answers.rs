@@ -2,7 +2,7 @@
 
 use stentor_cluster::Ingress;
 use stentor_protocol::v2::{
-    Ack, Closed, Code, Done, FIRST_EVENTS, Nack, Opened, Person, RoleName, View, encode,
+    Ack, Closed, Code, Done, FIRST_EVENTS, Nack, Opened, Person, Resync, RoleName, View, encode,
 };
 use stentor_types::{Epoch, EventNumber};
 use stentor_wire::{pb, pb::input_reply::Kind};
@@ -45,7 +45,7 @@ impl<B: Ingress> Seat<B> {
                     self.opened(opening, reply, frames);
                 }
                 (Job::Reopen, Some(Kind::Attached(_))) => self.reopened(),
-                (Job::Reopen, _) => return self.drop_jobs(frames),
+                (Job::Reopen, _) => return self.not_reopened(frames),
                 (job @ Job::Open(_), kind) => {
                     let code = match kind {
                         Some(Kind::NoSession(_)) => Code::NoSession,
@@ -126,7 +126,16 @@ impl<B: Ingress> Seat<B> {
     fn reopened(&mut self) {
         let Some(shown) = &mut self.shown else { return };
         // Events of the meantime were fanned out to nobody.
-        shown.unsure();
+        shown.doubt();
+    }
+
+    /// The session does not take the connection back. The client may not be waiting for anything: it is told.
+    fn not_reopened(&mut self, frames: &mut Frames) {
+        if let Some(shown) = &self.shown {
+            let (sid, epoch, n) = (self.sid_text(), shown.epoch.0, shown.last.0);
+            frames.push(encode(&Resync { sid, epoch, n }));
+        }
+        self.drop_jobs(frames);
     }
 
     /// Tells the client that the session is open, now that it is known what can be shown of it.

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     batch::Batch,
-    engine::{Closing, Frames, Handler},
+    engine::{Closing, Frames, Handler, Turn},
     identify::{Device, Origin, Principal, random},
     legacy::Stranger,
     limits::AddressPlace,
@@ -65,6 +65,7 @@ pub(crate) struct Connection<B: Ingress> {
     pub(super) signals: Vec<JoinHandle<()>>,
     pub(super) watching: bool,
     lists_missed: bool,
+    turn: Option<Turn>,
 }
 
 /// Who has not said who they are.
@@ -94,6 +95,7 @@ impl<B: Ingress> Connection<B> {
             signals: Vec::new(),
             watching: false,
             lists_missed: false,
+            turn: None,
         }
     }
 
@@ -201,7 +203,7 @@ impl<B: Ingress> Connection<B> {
 
     /// Somebody in a session types.
     fn show_typing(&self, batch: &Batch, typing: &pb::Typing, frames: &mut Frames) {
-        let here = self.shared.config.gateway.0;
+        let here = self.shared.gateway().0;
         let own =
             typing.from.is_some_and(|from| from.gateway == here && from.number == self.number);
         let open = self.seats.iter().any(|seat| seat.sid == Some(batch.session) && seat.open);
@@ -226,7 +228,7 @@ impl<B: Ingress> Connection<B> {
             return;
         }
         let client = stentor_types::ClientInstance(0);
-        let mut seat = Seat::new(Some(session), None, client);
+        let mut seat = Seat::new(Some(session), None, client, self.shared.gateway());
         seat.jobs.push_back(Job::Leave { aloud: false });
         self.seats.push(seat);
     }
@@ -290,10 +292,20 @@ impl<B: Ingress> Handler for Connection<B> {
             return Poll::Ready(closing);
         }
         let place = Place { shared: &self.shared, number: self.number, principal: &principal };
-        for seat in &mut self.seats {
-            seat.poll(context, &place, frames);
+        loop {
+            for seat in &mut self.seats {
+                seat.poll(context, &place, frames);
+            }
+            self.seats.retain(|seat| !seat.over);
+            // One after the other, so that a turn is one fetch at a time.
+            if self.turn.is_none() || self.seats.iter().any(Seat::is_catching_up) {
+                break;
+            }
+            match self.seats.iter_mut().find(|seat| seat.is_behind) {
+                Some(seat) => seat.catch_up(self.shared.gateway()),
+                None => self.turn = None,
+            }
         }
-        self.seats.retain(|seat| !seat.over);
         self.merge_seats();
         self.principal = Some(principal);
         self.poll_lists(context, frames);
@@ -327,7 +339,7 @@ impl<B: Ingress> Handler for Connection<B> {
         Ok(())
     }
 
-    fn refill(&mut self, frames: &mut Frames) -> Result<(), Closing> {
+    fn refill(&mut self, _: &mut Context<'_>, frames: &mut Frames) -> Result<(), Closing> {
         let Some(principal) = &self.principal else { return Ok(()) };
         let place = Place { shared: &self.shared, number: self.number, principal };
         for seat in &mut self.seats {
@@ -351,6 +363,17 @@ impl<B: Ingress> Handler for Connection<B> {
         Ok(())
     }
 
+    fn catch_up(&mut self, turn: Turn) {
+        if self.leaving {
+            return;
+        }
+        for seat in &mut self.seats {
+            seat.is_behind = true;
+        }
+        self.lists_missed |= self.watching;
+        self.turn = Some(turn);
+    }
+
     fn pinged(&mut self, frames: &mut Frames) {
         self.seats.iter_mut().for_each(|seat| seat.jobs.shrink_to_fit());
         self.seats.shrink_to_fit();
@@ -370,6 +393,7 @@ impl<B: Ingress> Handler for Connection<B> {
         if !self.leaving {
             self.leaving = true;
             self.timer = None;
+            self.turn = None;
             self.listings.clear();
             for seat in &mut self.seats {
                 seat.jobs.push_back(Job::Leave { aloud: false });

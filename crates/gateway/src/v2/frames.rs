@@ -21,10 +21,12 @@ use super::{
     jobs::{Deed, Job, Opening, Saying, Unfit},
     seat::{Seat, refusal},
 };
-use crate::{engine::Frames, identify::Principal, metrics::Refusal};
+use crate::{asking::INPUTS_BYTES_MAX, engine::Frames, identify::Principal, metrics::Refusal};
 
 /// Between two signs of typing that are passed on.
 const TYPING_EVERY: Duration = Duration::from_millis(500);
+/// What stands around a message in a request: ids and numbers.
+const ENVELOPE_BYTES: usize = 512;
 
 impl<B: Ingress> Connection<B> {
     /// A frame of somebody who has been greeted.
@@ -101,7 +103,7 @@ impl<B: Ingress> Connection<B> {
             return refuse(Code::TooMany, "sid: more sessions on one socket than allowed");
         }
         let place = known.unwrap_or_else(|| {
-            self.seats.push(Seat::new(sid, name, client));
+            self.seats.push(Seat::new(sid, name, client, self.shared.gateway()));
             self.seats.len() - 1
         });
         let Some(seat) = self.seats.get_mut(place) else { return };
@@ -188,7 +190,7 @@ impl<B: Ingress> Connection<B> {
         if !self.may_speak() {
             return;
         }
-        let (gateway, number) = (self.shared.config.gateway, self.number);
+        let (gateway, number) = (self.shared.gateway(), self.number);
         let Some(principal) = self.principal.as_deref().cloned() else { return };
         let Some(seat) = self.seat(&typing.sid) else { return };
         let soon = seat.typed_at.is_some_and(|at| at.elapsed() < TYPING_EVERY);
@@ -259,6 +261,11 @@ fn saying(send: &Send, principal: &Principal, most: usize) -> Result<Saying, Unf
     let identity = RequestIdentity { user_id: &principal.bot_user, session_id: &send.sid };
     let request =
         rebuild(&data, identity).map_err(|error| malformed(&format!("request: {error}")))?;
+    let written = [request.for_record.len(), request.for_bot.len(), text_bytes];
+    if written.iter().sum::<usize>() > INPUTS_BYTES_MAX - ENVELOPE_BYTES {
+        let text = "text: too long once it is written as a Request; send it in pieces".to_owned();
+        return Err(Unfit { code: Code::TooLong, text });
+    }
     Ok(Saying {
         mid: send.mid,
         text: request.text,

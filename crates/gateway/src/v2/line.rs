@@ -129,7 +129,7 @@ impl<B: Ingress> Line<B> {
             {
                 self.close(closing);
             }
-            again |= self.pull();
+            again |= self.pull(context);
             match self.write(context) {
                 Poll::Ready(Ok(wrote)) => again |= wrote,
                 Poll::Ready(Err(reason)) => return Poll::Ready(reason),
@@ -159,6 +159,9 @@ impl<B: Ingress> Line<B> {
         let orders = self.slot.orders(context);
         if self.closing.is_some() {
             return;
+        }
+        if let Some(turn) = orders.turn {
+            self.handler.catch_up(turn);
         }
         if orders.overflowed {
             self.shared.metrics.outbox_dropped();
@@ -192,11 +195,11 @@ impl<B: Ingress> Line<B> {
     }
 
     /// Asks for what is to be written next, if there is nothing.
-    fn pull(&mut self) -> bool {
+    fn pull(&mut self, context: &mut Context<'_>) -> bool {
         if self.closing.is_some() || !self.frames.is_empty() {
             return false;
         }
-        if let Err(closing) = self.handler.refill(&mut self.frames) {
+        if let Err(closing) = self.handler.refill(context, &mut self.frames) {
             self.close(closing);
         }
         if !self.frames.is_empty() || self.closing.is_some() {

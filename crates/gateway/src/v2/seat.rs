@@ -8,7 +8,7 @@ use std::{
 
 use stentor_cluster::Ingress;
 use stentor_protocol::v2::{Code, Refused, Resync, View, encode};
-use stentor_types::{ClientInstance, ConnectionId, EventNumber, Partition, SessionId};
+use stentor_types::{ClientInstance, ConnectionId, EventNumber, GatewayId, Partition, SessionId};
 use stentor_wire::{
     client_to_bytes, connection_to_pb, pb, pb::connection_input, session_to_bytes, user_to_bytes,
 };
@@ -19,7 +19,7 @@ use super::{
     shown::{Next, Shown},
 };
 use crate::{
-    asking::{Answer, Asking},
+    asking::{Answer, Asking, INPUTS_BYTES_MAX, input_bytes},
     batch::Batch,
     engine::Frames,
     identify::Principal,
@@ -28,8 +28,6 @@ use crate::{
 
 /// Messages in one request.
 const TOGETHER_MAX: usize = 32;
-/// Their bytes.
-const TOGETHER_BYTES_MAX: usize = 256 * 1024;
 
 /// What all seats of a socket share.
 pub(super) struct Place<'a, B> {
@@ -50,8 +48,8 @@ pub(super) struct Seat<B> {
     pub(super) jobs: VecDeque<Job>,
     /// How many of them are being asked for.
     pub(super) flying: usize,
-    asking: Option<Box<Asking<B>>>,
-    fetching: Option<Box<Asking<B>>>,
+    pub(super) asking: Option<Box<Asking<B>>>,
+    pub(super) fetching: Option<Box<Asking<B>>>,
     pub(super) shown: Option<Shown>,
     /// Attached, but the client has not been told yet: what is fetched first tells whether its cursor holds.
     pub(super) welcome: Option<Box<Welcoming>>,
@@ -61,6 +59,12 @@ pub(super) struct Seat<B> {
     /// Places in a row that the session had forgotten.
     pub(super) futile: u8,
     pub(super) over: bool,
+    /// The gateway's name under which everything is asked.
+    pub(super) name_of_gateway: GatewayId,
+    /// Fan-out may have been missed, and nobody has looked yet.
+    pub(super) is_behind: bool,
+    /// It is looking.
+    pub(super) looks: bool,
 }
 
 /// What the client is told once its cursor has proved good or bad.
@@ -81,6 +85,7 @@ impl<B: Ingress> Seat<B> {
         sid: Option<SessionId>,
         name: Option<String>,
         client: ClientInstance,
+        name_of_gateway: GatewayId,
     ) -> Self {
         Self {
             sid,
@@ -98,6 +103,9 @@ impl<B: Ingress> Seat<B> {
             typed_at: None,
             futile: 0,
             over: false,
+            name_of_gateway,
+            is_behind: false,
+            looks: false,
         }
     }
 
@@ -153,8 +161,13 @@ impl<B: Ingress> Seat<B> {
     /// Nobody answers: the client is told to send the same again. Whether it was taken is not known, and
     /// need not be: it has a number. False if there is nothing to give up.
     fn gives_up(&mut self, frames: &mut Frames) -> bool {
-        if matches!(self.jobs.front(), Some(Job::Leave { .. } | Job::Reopen) | None) {
-            return false;
+        match self.jobs.front() {
+            Some(Job::Leave { .. }) | None => return false,
+            Some(Job::Reopen) => {
+                self.fail_behind(frames);
+                return false;
+            }
+            Some(_) => {}
         }
         self.asking = None;
         for _ in 0..std::mem::take(&mut self.flying) {
@@ -166,31 +179,36 @@ impl<B: Ingress> Seat<B> {
     }
 
     fn ask(&mut self, place: &Place<'_, B>, frames: &mut Frames) {
+        self.take_name(place.shared.gateway());
         let Some(first) = self.jobs.front() else { return };
         // Every `open` is answered before the next look at the session begins.
         if first.stands_alone() && self.welcome.is_some() {
             return;
         }
         let mut inputs = Vec::new();
-        let mut bytes = 0_usize;
         if first.stands_alone() {
             inputs.extend(self.lone_input(first, place));
             self.flying = 1;
         } else {
             let Some(session) = self.sid else { return self.drop_jobs(frames) };
-            self.flying = 0;
-            for job in self.jobs.iter().take(TOGETHER_MAX) {
-                bytes = bytes.saturating_add(job.bytes());
-                if job.stands_alone() || (bytes > TOGETHER_BYTES_MAX && self.flying > 0) {
-                    break;
-                }
-                inputs.extend(job.input(session, self.client).map(input));
-                self.flying += 1;
-            }
+            inputs = self.inputs_together(session);
+            self.flying = inputs.len();
         }
         let Visitorship { partition, request } = self.request(place, inputs);
         let bus = Arc::clone(&place.shared.bus);
         self.asking = Some(Box::new(Asking::new(bus, partition, &request, place.number)));
+    }
+
+    /// The first jobs, as many as fit into one request. One that is too long for any was refused before.
+    fn inputs_together(&self, session: SessionId) -> Vec<pb::ConnectionInput> {
+        let mut bytes = 0_usize;
+        let jobs = self.jobs.iter().take(TOGETHER_MAX).take_while(|job| !job.stands_alone());
+        let inputs = jobs.filter_map(|job| job.input(session, self.client).map(input));
+        let fits = inputs.enumerate().take_while(|(place, input)| {
+            bytes = bytes.saturating_add(input_bytes(input));
+            *place == 0 || bytes <= INPUTS_BYTES_MAX
+        });
+        fits.map(|(_, input)| input).collect()
     }
 
     fn lone_input(&self, job: &Job, place: &Place<'_, B>) -> Option<pb::ConnectionInput> {
@@ -212,7 +230,7 @@ impl<B: Ingress> Seat<B> {
     fn request(&self, place: &Place<'_, B>, inputs: Vec<pb::ConnectionInput>) -> Visitorship {
         let visitor = place.principal.visitor;
         let partition = self.sid.map_or(visitor.placement.partition(), |sid| sid.partition());
-        let gateway = place.shared.config.gateway;
+        let gateway = self.name_of_gateway;
         let request = pb::ConnectionRequest {
             connection: Some(connection_to_pb(ConnectionId { gateway, number: place.number })),
             user: user_to_bytes(visitor.user),

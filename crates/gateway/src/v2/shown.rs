@@ -103,7 +103,17 @@ impl Shown {
     /// Deliveries were lost; nobody knows how many.
     pub(super) fn unsure(&mut self) {
         self.held = VecDeque::new();
+        self.doubt();
+    }
+
+    /// Something may have been lost.
+    pub(super) const fn doubt(&mut self) {
         self.head = EventNumber(u64::MAX);
+    }
+
+    /// Nobody knows yet what was lost.
+    pub(super) const fn is_in_doubt(&self) -> bool {
+        self.head.0 == u64::MAX
     }
 
     /// The head as the owner has told.

@@ -4,6 +4,8 @@ use std::{net::IpAddr, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use stentor_cluster::Ingress;
+use stentor_gateway::Acceptor;
 use tokio::io::DuplexStream;
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -42,8 +44,18 @@ impl Client {
         headers: &[(&'static str, &str)],
         buffer: usize,
     ) -> Result<Self, Error> {
+        Self::dial_to(&rig.acceptor, peer, path, headers, buffer).await
+    }
+
+    pub(crate) async fn dial_to<B: Ingress>(
+        acceptor: &Acceptor<B>,
+        peer: IpAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        buffer: usize,
+    ) -> Result<Self, Error> {
         let (near, far) = tokio::io::duplex(buffer);
-        let acceptor = rig.acceptor.clone();
+        let acceptor = acceptor.clone();
         tokio::spawn(async move { acceptor.serve(far, peer).await });
         let mut request = format!("ws://gateway{path}").into_client_request().unwrap();
         for (name, value) in headers {
