@@ -13,10 +13,10 @@ use bytes::Bytes;
 use stentor_types::EventKind;
 use stentor_wire::{
     DecodeError, decode_commit, decode_directory, decode_snapshot, encode_commit, encode_directory,
-    encode_snapshot,
+    encode_snapshot, pb,
 };
 
-use crate::samples;
+use crate::{bus, samples};
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus/v1").join(name)
@@ -44,6 +44,14 @@ fn every_record_of_the_past_reads_as_it_did() {
     case("people", &encode_commit(&samples::people()), decode_commit);
     case("people-snapshot", &encode_snapshot(&samples::people_state()), decode_snapshot);
     case("directory", &encode_directory(&samples::directory()), decode_directory);
+}
+
+#[test]
+fn every_message_of_the_bus_reads_as_it_did() {
+    case("requests", &bus::together(&bus::requests()), bus::apart::<pb::Request>);
+    case("replies", &bus::together(&bus::replies()), bus::apart::<pb::Reply>);
+    case("fan-outs", &bus::together(&bus::fan_outs()), bus::apart::<pb::Fanout>);
+    case("effects", &bus::together(&bus::effects()), bus::apart::<pb::Effect>);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 )]
 
 mod arbitrary;
+mod bus;
 mod corpus;
 mod damage;
 mod later_versions;
