@@ -2,16 +2,35 @@
 
 #![forbid(unsafe_code)]
 
+mod bus;
 mod chance;
+mod clock;
 mod connect;
+mod effects;
+mod fanout;
+mod ingress;
 mod log;
+mod members;
+mod metrics;
 mod monitor;
+mod ownership;
+mod readiness;
 mod stream;
 pub mod subjects;
+mod timings;
 
 pub use self::{
+    bus::{
+        BusFailure, BusSetupError, ConnectorBus, ConnectorBusSettings, ConnectorEnds, GatewayBus,
+        GatewayBusSettings, GatewayEnds, RouterBus, RouterBusSettings, RouterEnds,
+        RunningConnectorBus, RunningGatewayBus, RunningRouterBus,
+    },
     connect::{ConnectError, Connection, ConnectionSettings, ConnectionStatus, Login, Tls},
+    ingress::{ANSWER_MAX, REQUEST_MAX},
     log::{LogMetrics, NatsLog},
+    members::{InvalidName, MemberName, RouterId},
     monitor::MonitorError,
+    readiness::{BusState, StateReceiver, Trouble},
     stream::{LogSettings, OpenError, fence},
+    timings::{Timings, TimingsError},
 };

@@ -1,0 +1,100 @@
+//! The router's side: a queue, and one task that takes what is in it to the line.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use stentor_cluster::PublishOutcome;
+use stentor_types::GatewayId;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::subject;
+use crate::{clock, connect::Connection, members::Members, metrics::RouterMetrics};
+
+/// Messages that may wait for the line.
+const QUEUE_MAX: usize = 16_384;
+/// Bytes that may wait for it: a message can be half a megabyte, and the queue must not become
+/// gigabytes while NATS is away.
+const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Sends to gateways without waiting. A clone is a handle to the same queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender {
+    queue: mpsc::Sender<(GatewayId, Bytes)>,
+    bytes: Arc<AtomicUsize>,
+    members: Members,
+    metrics: RouterMetrics,
+}
+
+/// What waits for the line.
+#[derive(Debug)]
+pub(crate) struct SendQueue {
+    waiting: mpsc::Receiver<(GatewayId, Bytes)>,
+    bytes: Arc<AtomicUsize>,
+    metrics: RouterMetrics,
+}
+
+// === impl Sender ===
+
+impl Sender {
+    pub(crate) fn new(members: Members, metrics: RouterMetrics) -> (Self, SendQueue) {
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let end = SendQueue { waiting, bytes: Arc::clone(&bytes), metrics: metrics.clone() };
+        (Self { queue, bytes, members, metrics }, end)
+    }
+
+    pub(crate) fn publish(&self, gateway: GatewayId, message: Bytes) -> PublishOutcome {
+        let (outcome, label) = self.try_publish(gateway, message);
+        self.metrics.fanout.with_label_values(&[label]).inc();
+        outcome
+    }
+
+    fn try_publish(&self, gateway: GatewayId, message: Bytes) -> (PublishOutcome, &'static str) {
+        if self.is_gone(gateway) {
+            return (PublishOutcome::Nobody, "nobody");
+        }
+        let len = message.len();
+        if self.bytes.fetch_add(len, Ordering::AcqRel) + len <= QUEUE_BYTES_MAX
+            && self.queue.try_send((gateway, message)).is_ok()
+        {
+            return (PublishOutcome::Sent, "sent");
+        }
+        self.bytes.fetch_sub(len, Ordering::AcqRel);
+        (PublishOutcome::Full, "full")
+    }
+
+    pub(crate) fn gateways(&self) -> Vec<GatewayId> {
+        self.members.view().gateways(clock::now())
+    }
+
+    pub(crate) fn is_gone(&self, gateway: GatewayId) -> bool {
+        self.members.view().is_gone(gateway, clock::now())
+    }
+}
+
+// === impl SendQueue ===
+
+impl SendQueue {
+    /// Takes messages to the line until `stop` is cancelled, then those that wait.
+    pub(crate) async fn run(mut self, connection: Connection, stop: CancellationToken) {
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = self.waiting.recv() => next,
+                () = stop.cancelled() => return,
+            };
+            let Some((gateway, message)) = next else { return };
+            let len = message.len();
+            if let Err(cause) = connection.client().publish(subject(gateway), message).await {
+                self.metrics.fanout.with_label_values(&["failed"]).inc();
+                debug!(%cause, len, "a message to a gateway could not be sent");
+            }
+            self.bytes.fetch_sub(len, Ordering::AcqRel);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The owner's side: takes what arrives for one partition to the router, and the answers back.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use async_nats::{HeaderMap, Message, Subject, Subscriber};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use stentor_cluster::IngressRequest;
+use stentor_types::Partition;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::{debug, error, warn};
+
+use super::{BUSY, Caller, PAGE, REFUSED, SAYS, TERM, UNKNOWN, pages};
+use crate::{connect::Connection, members::Members, metrics::RouterMetrics};
+
+/// Requests of one partition that the router may be working on; beyond it, it is busy. The connections
+/// of a partition's visitors have one request each.
+const OPEN_MAX: usize = 16_384;
+
+/// What every partition's service needs. A clone is a handle to the same router.
+#[derive(Clone, Debug)]
+pub(crate) struct Desk {
+    pub(crate) connection: Connection,
+    pub(crate) members: Members,
+    pub(crate) requests: mpsc::Sender<IngressRequest>,
+    pub(crate) metrics: RouterMetrics,
+}
+
+/// The service of one partition. Dropping it ends it at once.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    finish: CancellationToken,
+    stop: CancellationToken,
+    task: AbortOnDropHandle<()>,
+}
+
+struct Service {
+    desk: Desk,
+    partition: Partition,
+    term: u64,
+    finish: CancellationToken,
+    open: FuturesUnordered<Answering>,
+}
+
+/// What became of a request; an error if the router dropped it.
+type Answer = Result<Bytes, oneshot::error::RecvError>;
+
+/// A request that the router is working on.
+struct Answering {
+    reply: Subject,
+    answer: oneshot::Receiver<Bytes>,
+}
+
+// === impl Desk ===
+
+impl Desk {
+    /// Begins to take requests for a partition.
+    pub(crate) fn serve(&self, partition: Partition, term: u64) -> Serving {
+        let (finish, stop) = (CancellationToken::new(), CancellationToken::new());
+        let service = Service {
+            desk: self.clone(),
+            partition,
+            term,
+            finish: finish.clone(),
+            open: FuturesUnordered::new(),
+        };
+        let task = AbortOnDropHandle::new(tokio::spawn(service.run(stop.clone())));
+        Serving { finish, stop, task }
+    }
+}
+
+// === impl Serving ===
+
+impl Serving {
+    /// Whatever arrives from now on is sent away; what was taken is still answered.
+    pub(crate) fn finish(&self) {
+        self.finish.cancel();
+    }
+
+    /// Ends it, and returns when nothing can arrive any more.
+    pub(crate) async fn stop(self) {
+        self.finish.cancel();
+        self.stop.cancel();
+        // It has ended one way or the other.
+        let _ = self.task.await;
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    /// Inputs of the loop:
+    /// - requests: from gateways and from connectors;
+    /// - open: answers of the router;
+    /// - stop: ends the loop.
+    async fn run(mut self, stop: CancellationToken) {
+        let client = self.desk.connection.client();
+        let gateways = client.subscribe(Caller::Gateways.subject(self.partition)).await;
+        let connectors = client.subscribe(Caller::Connectors.subject(self.partition)).await;
+        let (Ok(mut gateways), Ok(mut connectors)) = (gateways, connectors) else {
+            warn!(partition = %self.partition, "requests cannot be listened to: the connection is closed");
+            return;
+        };
+        loop {
+            tokio::select! {
+                Some(request) = gateways.next() => self.take(request).await,
+                Some(request) = connectors.next() => self.take(request).await,
+                Some((reply, answer)) = self.open.next() => self.answer(reply, answer).await,
+                () = stop.cancelled() => break,
+                else => return,
+            }
+        }
+        for subscriber in [&mut gateways, &mut connectors] {
+            self.send_away(subscriber).await;
+        }
+        while let Some(Some((reply, answer))) = self.open.next().now_or_never() {
+            self.answer(reply, answer).await;
+        }
+    }
+
+    async fn take(&mut self, message: Message) {
+        let Some(reply) = message.reply else { return };
+        // This process or its line was away: what waited meanwhile has been asked again, perhaps of
+        // somebody else, and is no longer this router's to answer.
+        if !self.desk.members.is_fresh() {
+            self.desk.metrics.requests.with_label_values(&["stale"]).inc();
+            return;
+        }
+        let (answer, answered) = oneshot::channel();
+        let request =
+            IngressRequest { partition: self.partition, request: message.payload, answer };
+        let is_taken = !self.finish.is_cancelled()
+            && self.open.len() < OPEN_MAX
+            && self.desk.requests.try_send(request).is_ok();
+        if is_taken {
+            self.desk.metrics.requests.with_label_values(&["taken"]).inc();
+            self.open.push(Answering { reply, answer: answered });
+        } else {
+            self.desk.metrics.requests.with_label_values(&["busy"]).inc();
+            self.say(reply, Some(BUSY), Bytes::new()).await;
+        }
+    }
+
+    async fn answer(&self, reply: Subject, answer: Answer) {
+        let Ok(answer) = answer else {
+            self.desk.metrics.requests.with_label_values(&["dropped"]).inc();
+            return self.say(reply, Some(UNKNOWN), Bytes::new()).await;
+        };
+        let bytes = answer.len();
+        let Some(pages) = pages::split(answer) else {
+            error!(partition = %self.partition, bytes, "an answer is too large to be sent");
+            return self.say(reply, Some(REFUSED), Bytes::new()).await;
+        };
+        let count = pages.len();
+        if count == 1 {
+            for page in pages {
+                self.say(reply.clone(), None, page).await;
+            }
+            return;
+        }
+        for (number, page) in pages.into_iter().enumerate() {
+            self.say(reply.clone(), Some(&format!("{PAGE} {number} {count}")), page).await;
+        }
+    }
+
+    async fn say(&self, reply: Subject, says: Option<&str>, payload: Bytes) {
+        let mut headers = HeaderMap::new();
+        headers.insert(TERM, self.term.to_string());
+        if let Some(says) = says {
+            headers.insert(SAYS, says);
+        }
+        let client = self.desk.connection.client();
+        if let Err(cause) = client.publish_with_headers(reply, headers, payload).await {
+            debug!(%cause, "an answer could not be sent");
+        }
+    }
+
+    /// Stops listening, and sends away those who have knocked until now.
+    async fn send_away(&self, subscriber: &mut Subscriber) {
+        if subscriber.unsubscribe().await.is_err() {
+            return;
+        }
+        while let Some(Some(message)) = subscriber.next().now_or_never() {
+            if let Some(reply) = message.reply {
+                self.say(reply, Some(BUSY), Bytes::new()).await;
+            }
+        }
+    }
+}
+
+// === impl Answering ===
+
+impl Future for Answering {
+    type Output = (Subject, Answer);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = Pin::new(&mut self.answer).poll(context);
+        answer.map(|answer| (self.reply.clone(), answer))
+    }
+}

@@ -1,0 +1,67 @@
+//! Which partitions this router owns.
+//!
+//! Who owns what stands in a record per partition that changes by revision, so that of two who take the
+//! same one gets it. When to take is judged by heartbeats. All this is for speed: that two owners never
+//! both commit is up to the log.
+
+mod handover;
+mod holdings;
+mod keeper;
+mod plan;
+mod record;
+mod records;
+mod rendezvous;
+
+use std::sync::Arc;
+
+use stentor_types::Partition;
+use tokio::sync::mpsc;
+
+pub(crate) use self::{holdings::Holdings, keeper::Keeper, records::Records};
+use crate::{
+    members::{Members, RouterId},
+    timings::Timings,
+};
+
+/// Answers whether a partition is this router's. A clone is a handle to the same answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Owned {
+    pub(crate) me: RouterId,
+    pub(crate) members: Members,
+    pub(crate) holdings: Arc<Holdings>,
+    pub(crate) records: Records,
+    pub(crate) timings: Timings,
+    /// Partitions that were found to be somebody else's. When it is full, the keeper finds out itself.
+    pub(crate) lost: mpsc::Sender<Partition>,
+}
+
+// === impl Owned ===
+
+impl Owned {
+    /// Whether nobody else can have taken it: a heartbeat that was published a moment ago has come
+    /// back, so that nobody counts this router's silence; and since the last time that somebody
+    /// could have, the record was read.
+    pub(crate) fn holds(&self, partition: Partition) -> bool {
+        // In this order: a heartbeat that ends a silence counts after the lapse is counted.
+        self.members.is_fresh() && self.holdings.is_sure(partition, self.members.lapses())
+    }
+
+    /// Whether it is this router's by the record.
+    pub(crate) async fn confirm(&self, partition: Partition) -> bool {
+        let Some((term, revision)) = self.holdings.get(partition) else { return false };
+        let lapses = self.members.lapses();
+        let reading = self.records.read(partition);
+        let read = tokio::time::timeout(self.timings.confirm_for, reading).await;
+        let Ok(Ok(Some(known))) = read else { return false };
+        if known.record.owner.as_ref() == Some(&self.me) {
+            self.holdings.sure(partition, lapses);
+            return known.record.term == term;
+        }
+        if known.revision > revision {
+            self.holdings.clear(partition);
+            // It is found by the next reading of the records otherwise.
+            let _ = self.lost.try_send(partition);
+        }
+        false
+    }
+}

@@ -1,0 +1,185 @@
+//! Giving partitions to other routers: when they ask, and when this one leaves.
+//!
+//! What is open is finished first; nobody is listened to any more before the record changes; and the
+//! new owner is told directly, so that nobody waits for the next reading of the records.
+
+use async_nats::Message;
+use stentor_cluster::OwnershipChange;
+use stentor_types::Partition;
+use tokio::sync::oneshot;
+use tracing::{debug, info, warn};
+
+use super::{
+    keeper::{Keeper, Outcome},
+    plan::Slot,
+    record::{Known, Record},
+    records::WriteError,
+    rendezvous,
+};
+use crate::{
+    clock,
+    ingress::Serving,
+    members::{RouterId, Standing},
+};
+
+impl Keeper {
+    /// Gives everything away.
+    pub(super) async fn drain(&mut self) {
+        info!("hands over what it owns");
+        self.is_draining = true;
+        self.members.stand(Standing::Draining);
+        for partition in self.held() {
+            self.release(partition, None).await;
+        }
+    }
+
+    /// Gives away what others can take, and keeps the rest: bad service is better than none.
+    pub(super) async fn hand_over_for_now(&mut self) {
+        if !self.members.view().well_routers(clock::now()).is_empty() {
+            for partition in self.held() {
+                self.release(partition, None).await;
+            }
+        }
+    }
+
+    fn held(&self) -> Vec<Partition> {
+        let slots = self.book.slots();
+        let held = slots.filter(|(_, slot)| matches!(slot, Slot::Held { .. }));
+        held.map(|(partition, _)| partition).collect()
+    }
+
+    /// Has the router finish a partition.
+    async fn release(&mut self, partition: Partition, to: Option<RouterId>) {
+        let Slot::Held { revision, term } = *self.book.slot(partition) else { return };
+        self.book.set(partition, Slot::Releasing { revision, term, to });
+        if let Some(serving) = self.serving.get(&partition) {
+            serving.finish();
+        }
+        let (released, told) = oneshot::channel();
+        self.tell(OwnershipChange::Release { partition, released }).await;
+        let (within, metrics) = (self.timings.release_for, self.desk.metrics.clone());
+        self.tasks.spawn(async move {
+            let began = clock::now();
+            if tokio::time::timeout(within, told).await.is_err() {
+                warn!(%partition, "a partition is handed over unfinished");
+            }
+            let took = clock::now().saturating_sub(began);
+            metrics.release_seconds.observe(took.as_secs_f64());
+            Outcome::Released(partition)
+        });
+    }
+
+    /// Nothing of it is open any more.
+    pub(super) fn pass_on(&mut self, partition: Partition) {
+        // It may have been lost meanwhile.
+        let Slot::Releasing { revision, term, to } = self.book.slot(partition).clone() else {
+            return;
+        };
+        self.holdings.clear(partition);
+        let serving = self.serving.remove(&partition);
+        self.pass(partition, revision, term, to, serving);
+    }
+
+    /// Writes the next owner's record: who asked for it, if it is still there, else the first in line;
+    /// if nobody is there, it is nobody's.
+    pub(super) fn pass(
+        &mut self,
+        partition: Partition,
+        revision: u64,
+        term: u64,
+        to: Option<RouterId>,
+        serving: Option<Serving>,
+    ) {
+        self.book.set(partition, Slot::Passing);
+        let well = self.members.view().well_routers(clock::now());
+        let asked = to.filter(|to| well.contains(to));
+        let owner = asked.or_else(|| rendezvous::first(&well, partition).cloned());
+        let record = Record { owner, term: term.saturating_add(1) };
+        let (records, pause) = (self.records.clone(), self.timings.try_pause);
+        self.tasks.spawn(async move {
+            if let Some(serving) = serving {
+                serving.stop().await;
+            }
+            loop {
+                match records.write(partition, revision, &record).await {
+                    Ok(revision) => {
+                        return Outcome::Passed(partition, Some(Known { revision, record }));
+                    }
+                    Err(WriteError::Conflict) => break,
+                    Err(WriteError::Unknown) => tokio::time::sleep(pause).await,
+                }
+            }
+            // Somebody has written: another router, or this one in a try whose answer got lost.
+            loop {
+                match records.read(partition).await {
+                    Ok(known) => return Outcome::Passed(partition, known),
+                    Err(_) => tokio::time::sleep(pause).await,
+                }
+            }
+        });
+    }
+
+    /// The record is written: its owner can begin.
+    pub(super) fn passed(&mut self, partition: Partition, known: Option<Known>) {
+        self.book.set(partition, Slot::Free);
+        self.desk.metrics.given_up.with_label_values(&["handed_over"]).inc();
+        let Some(known) = known else { return };
+        if let Some(owner) = known.record.owner.as_ref().filter(|owner| **owner != self.me) {
+            debug!(%partition, %owner, "handed over a partition");
+            let subject = format!("own.give.{owner}");
+            let given = format!("{partition} {} {}", known.revision, known.record.term);
+            let client = self.connection.client().clone();
+            // If it gets lost, the new owner reads it in the records.
+            tokio::spawn(async move { client.publish(subject, given.into()).await });
+        }
+        self.book.learn(partition, known);
+    }
+
+    /// Asks a router for a partition. It may say no by doing nothing.
+    pub(super) async fn ask(&self, partition: Partition, owner: &RouterId) {
+        debug!(%partition, %owner, "asks for a partition");
+        let asked = format!("{partition} {}", self.me);
+        let client = self.connection.client();
+        if let Err(cause) = client.publish(format!("own.ask.{owner}"), asked.into()).await {
+            debug!(%cause, "a partition could not be asked for");
+        }
+    }
+
+    /// Another router asks or gives.
+    pub(super) async fn hear(&mut self, message: &Message) {
+        let Ok(text) = std::str::from_utf8(&message.payload) else { return };
+        let words: Vec<_> = text.split(' ').collect();
+        let partition = words.first().and_then(|number| number.parse::<u8>().ok());
+        let partition = partition.and_then(|number| Partition::all().nth(usize::from(number)));
+        let Some(partition) = partition else { return };
+        let kind = message.subject.split('.').nth(1);
+        match (kind, words.get(1), words.get(2)) {
+            (Some("ask"), Some(asker), _) => {
+                if let Some(asker) = RouterId::parse(asker) {
+                    self.consider(partition, asker).await;
+                }
+            }
+            (Some("give"), Some(revision), Some(term)) => {
+                let (Ok(revision), Ok(term)) = (revision.parse(), term.parse()) else { return };
+                let record = Record { owner: Some(self.me.clone()), term };
+                let is_news = self.book.known(partition).is_none_or(|old| old.revision < revision);
+                if is_news {
+                    self.adopt(partition, &Known { revision, record }, "owner").await;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Hands a partition over to who asks for it, if it is the first in line by this router's own view.
+    async fn consider(&mut self, partition: Partition, asker: RouterId) {
+        let mut well = self.members.view().well_routers(clock::now());
+        if !well.contains(&asker) || self.is_draining {
+            return;
+        }
+        well.push(self.me.clone());
+        if rendezvous::first(&well, partition) == Some(&asker) {
+            self.release(partition, Some(asker)).await;
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! Keeps the partitions of one router: takes, adopts, asks, hands over.
+//!
+//! One loop decides; whatever waits for the network runs beside it and comes back as an [`Outcome`].
+//! What the router is told comes from here alone, so it is in order for each partition.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use futures_util::StreamExt;
+use stentor_cluster::OwnershipChange;
+use stentor_types::{PARTITIONS, Partition};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::MissedTickBehavior,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{
+    Holdings, Records,
+    plan::{Book, May, Slot, Step, plan},
+    record::{Known, Record},
+    records::{ReadError, WriteError},
+};
+use crate::{
+    clock,
+    connect::Connection,
+    ingress::{Desk, Serving},
+    members::{Members, RouterId, Standing},
+    readiness::{BusState, Trouble},
+    timings::Timings,
+};
+
+/// What has come of something that took time.
+pub(super) enum Outcome {
+    Read(Result<BTreeMap<Partition, Known>, ReadError>),
+    Claimed(Partition, Record, &'static str, Result<u64, WriteError>),
+    Checked(Partition, u64, Result<Option<Known>, ReadError>),
+    /// By how many microseconds this clock is ahead.
+    Compared(Result<i128, ReadError>),
+    TakenUp,
+    Released(Partition),
+    Passed(Partition, Option<Known>),
+}
+
+/// Keeps the partitions of one router.
+pub(crate) struct Keeper {
+    pub(super) me: RouterId,
+    pub(super) members: Members,
+    pub(super) holdings: Arc<Holdings>,
+    pub(super) records: Records,
+    pub(super) connection: Connection,
+    pub(super) timings: Timings,
+    pub(super) desk: Desk,
+    pub(super) changes: mpsc::Sender<OwnershipChange>,
+    pub(super) book: Book,
+    pub(super) serving: BTreeMap<Partition, Serving>,
+    pub(super) tasks: JoinSet<Outcome>,
+    pub(super) is_draining: bool,
+    lost: mpsc::Receiver<Partition>,
+    state: watch::Sender<BusState>,
+    checking: BTreeSet<Partition>,
+    taking_up: usize,
+    records_are_read: bool,
+    reading: bool,
+    read_at: Option<Duration>,
+    /// In microseconds.
+    clock_offset: Option<i128>,
+    compared_at: Option<Duration>,
+    well_since: Option<Duration>,
+    asked_at: Duration,
+    ask_from: Option<Partition>,
+    lapses: u64,
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    #[expect(clippy::too_many_arguments, reason = "called once, from where all of them are made")]
+    pub(crate) fn new(
+        me: RouterId,
+        members: Members,
+        holdings: Arc<Holdings>,
+        records: Records,
+        timings: Timings,
+        desk: Desk,
+        changes: mpsc::Sender<OwnershipChange>,
+        lost: mpsc::Receiver<Partition>,
+        state: watch::Sender<BusState>,
+    ) -> Self {
+        Self {
+            me,
+            members,
+            holdings,
+            records,
+            connection: desk.connection.clone(),
+            timings,
+            desk,
+            changes,
+            book: Book::new(),
+            serving: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            is_draining: false,
+            lost,
+            state,
+            checking: BTreeSet::new(),
+            taking_up: 0,
+            records_are_read: false,
+            reading: false,
+            read_at: None,
+            clock_offset: None,
+            compared_at: None,
+            well_since: None,
+            asked_at: Duration::ZERO,
+            ask_from: None,
+            lapses: 0,
+        }
+    }
+
+    /// Keeps partitions until `drain` is cancelled, then hands all of them over. Dropping it ends
+    /// everything at once, as a crash would.
+    ///
+    /// Inputs of the loop:
+    /// - tick: time to look at what is to be done;
+    /// - tasks: what has come of something;
+    /// - lost: partitions that somebody else has, found out by the router;
+    /// - told: other routers, asking and giving;
+    /// - drain: begins to hand over.
+    pub(crate) async fn run(
+        mut self,
+        drain: CancellationToken,
+    ) -> Result<(), async_nats::SubscribeError> {
+        let mut told = self.connection.client().subscribe(format!("own.*.{}", self.me)).await?;
+        let mut tick = tokio::time::interval(self.timings.tick);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => self.look().await,
+                Some(outcome) = self.tasks.join_next(), if !self.tasks.is_empty() => {
+                    if let Ok(outcome) = outcome {
+                        self.conclude(outcome).await;
+                    }
+                }
+                Some(partition) = self.lost.recv() => self.lose(partition).await,
+                Some(message) = told.next() => self.hear(&message).await,
+                () = drain.cancelled(), if !self.is_draining => self.drain().await,
+            }
+            if self.is_draining && self.book.slots().all(|(_, slot)| *slot == Slot::Free) {
+                self.show();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does what is due.
+    async fn look(&mut self) {
+        let now = clock::now();
+        let hears = self.members.view().hears_itself(now);
+        let is_fit = hears && self.records_are_read && self.clock_is_right() == Some(true);
+        if !is_fit {
+            self.well_since = None;
+        } else if self.well_since.is_none() {
+            self.well_since = Some(now);
+        }
+        self.members.stand(match (self.is_draining, is_fit) {
+            (true, _) => Standing::Draining,
+            (false, true) => Standing::Well,
+            (false, false) => Standing::Unfit,
+        });
+        self.read(now);
+        self.compare(now);
+        self.check(hears);
+        if self.clock_is_right() == Some(false) && !self.is_draining {
+            self.hand_over_for_now().await;
+        }
+        let well_for = self.well_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        let asks = is_fit
+            && well_for >= self.timings.ask_after
+            && now.saturating_sub(self.asked_at) >= self.timings.ask_every;
+        let take = is_fit && !self.is_draining;
+        let first = Partition::all().next();
+        let may = May { take, ask: self.ask_from.or(first).filter(|_| asks && take) };
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let steps =
+            plan(&self.book, &self.members.view(), &self.me, may, &self.timings, (now, unix));
+        for step in steps {
+            self.take_step(step, now).await;
+        }
+        self.show();
+    }
+
+    async fn take_step(&mut self, step: Step, now: Duration) {
+        match step {
+            Step::Adopt(partition, known) => self.adopt(partition, &known, "records").await,
+            Step::Lose(partition) => self.lose(partition).await,
+            Step::Claim(partition, revision, record) => {
+                self.book.set(partition, Slot::Claiming);
+                let from = match self.book.known(partition).map(|known| &known.record.owner) {
+                    Some(Some(_)) => "dead",
+                    _ => "nobody",
+                };
+                let records = self.records.clone();
+                self.tasks.spawn(async move {
+                    let written = records.write(partition, revision, &record).await;
+                    Outcome::Claimed(partition, record, from, written)
+                });
+            }
+            Step::Ask(partition, owner) => {
+                self.asked_at = now;
+                let after = usize::from(partition.number()) + 1;
+                self.ask_from = Partition::all().nth(after % usize::from(PARTITIONS));
+                self.ask(partition, &owner).await;
+            }
+        }
+    }
+
+    async fn conclude(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Read(read) => self.note(read),
+            Outcome::Claimed(partition, record, from, written) => match written {
+                Ok(revision) => {
+                    self.book.set(partition, Slot::Free);
+                    self.adopt(partition, &Known { revision, record }, from).await;
+                }
+                Err(_) => {
+                    // The leader tells who has it, also if it is this router after all.
+                    self.book.set(partition, Slot::Free);
+                    self.check_one(partition, 0);
+                }
+            },
+            Outcome::Checked(partition, lapses, read) => {
+                self.checking.remove(&partition);
+                match read {
+                    Ok(Some(known)) => {
+                        // If it is another's, the next look sees that it is lost.
+                        if known.record.owner.as_ref() == Some(&self.me) {
+                            self.holdings.sure(partition, lapses);
+                        }
+                        self.book.learn(partition, known);
+                    }
+                    // The records are lost, and begin anew.
+                    Ok(None) => {
+                        self.book.forget(partition);
+                        self.lose(partition).await;
+                    }
+                    Err(cause) => debug!(%partition, %cause, "its record cannot be read"),
+                }
+            }
+            Outcome::Compared(Ok(offset)) => {
+                if self.clock_offset.is_none_or(|before| before.abs_diff(offset) > 1_000_000) {
+                    info!(offset_ms = %(offset / 1_000), "compared the clock with the broker's");
+                }
+                let offset_ms = i64::try_from(offset / 1_000).unwrap_or(i64::MAX);
+                self.desk.metrics.clock_offset_ms.set(offset_ms);
+                self.clock_offset = Some(offset);
+            }
+            // The last comparison counts until the next.
+            Outcome::Compared(Err(cause)) => debug!(%cause, "the broker's time is not known"),
+            Outcome::TakenUp => self.taking_up = self.taking_up.saturating_sub(1),
+            Outcome::Released(partition) => self.pass_on(partition),
+            Outcome::Passed(partition, known) => self.passed(partition, known),
+        }
+    }
+
+    /// Begins to own what the record says is this router's.
+    pub(super) async fn adopt(&mut self, partition: Partition, known: &Known, from: &'static str) {
+        self.book.learn(partition, known.clone());
+        if *self.book.slot(partition) != Slot::Free {
+            return;
+        }
+        let (revision, term) = (known.revision, known.record.term);
+        if self.is_draining {
+            self.pass(partition, revision, term, None, None);
+            return;
+        }
+        self.book.set(partition, Slot::Held { revision, term });
+        self.holdings.set(partition, term, revision, self.members.lapses());
+        self.desk.metrics.taken.with_label_values(&[from]).inc();
+        debug!(%partition, term, from, "took a partition");
+        let (taken_up, told) = oneshot::channel();
+        self.tell(OwnershipChange::Take { partition, taken_up }).await;
+        self.serving.insert(partition, self.desk.serve(partition, term));
+        self.taking_up += 1;
+        let (began, metrics) = (clock::now(), self.desk.metrics.clone());
+        self.tasks.spawn(async move {
+            if told.await.is_ok() {
+                let took = clock::now().saturating_sub(began);
+                metrics.take_up_seconds.observe(took.as_secs_f64());
+            }
+            Outcome::TakenUp
+        });
+    }
+
+    /// Drops what somebody else has taken. Answers nobody any more.
+    async fn lose(&mut self, partition: Partition) {
+        if !matches!(self.book.slot(partition), Slot::Held { .. } | Slot::Releasing { .. }) {
+            return;
+        }
+        self.book.set(partition, Slot::Free);
+        self.holdings.clear(partition);
+        self.serving.remove(&partition);
+        self.read_at = None;
+        self.desk.metrics.given_up.with_label_values(&["lost"]).inc();
+        warn!(%partition, "a partition was taken by another router");
+        self.tell(OwnershipChange::Lost { partition }).await;
+    }
+
+    /// A router that has ended is not told anything.
+    pub(super) async fn tell(&self, change: OwnershipChange) {
+        if self.changes.send(change).await.is_err() {
+            debug!("the router does not listen any more");
+        }
+    }
+
+    fn note(&mut self, read: Result<BTreeMap<Partition, Known>, ReadError>) {
+        self.reading = false;
+        match read {
+            Ok(all) => {
+                all.into_iter().for_each(|(partition, known)| self.book.learn(partition, known));
+                self.records_are_read = true;
+                self.book.is_read = true;
+            }
+            Err(cause) => {
+                if self.records_are_read {
+                    warn!(cause = %Chain(&cause), "the record of owners cannot be read");
+                }
+                self.records_are_read = false;
+            }
+        }
+    }
+
+    /// Reads the records now and then. The first time the bucket is made.
+    fn read(&mut self, now: Duration) {
+        let is_due = self.read_at.is_none_or(|at| now >= at + self.timings.records_every);
+        if !is_due || self.reading || !self.connection.is_up() {
+            return;
+        }
+        (self.reading, self.read_at) = (true, Some(now));
+        let (records, has_bucket) = (self.records.clone(), self.book.is_read);
+        self.tasks.spawn(async move {
+            if !has_bucket && let Err(cause) = records.ensure().await {
+                return Outcome::Read(Err(cause));
+            }
+            Outcome::Read(records.read_all().await)
+        });
+    }
+
+    /// Compares the clock with the broker's now and then, and at once until that has worked.
+    fn compare(&mut self, now: Duration) {
+        let every =
+            self.clock_offset.map_or(self.timings.records_every, |_| self.timings.clock_every);
+        let is_due = self.compared_at.is_none_or(|at| now >= at + every);
+        if !is_due || !self.book.is_read || !self.connection.is_up() {
+            return;
+        }
+        self.compared_at = Some(now);
+        let records = self.records.clone();
+        self.tasks.spawn(async move {
+            let before = unix_micros();
+            let time = records.time().await;
+            // The broker looked at its clock somewhere in between.
+            Outcome::Compared(time.map(|time| i128::midpoint(before, unix_micros()) - time))
+        });
+    }
+
+    /// After a silence, what is owned is certain only when its record has been read again.
+    fn check(&mut self, hears: bool) {
+        let lapses = self.members.lapses();
+        if lapses > self.lapses {
+            self.desk.metrics.lapses.inc_by(lapses - self.lapses);
+            self.lapses = lapses;
+            info!("was silent for long: reads again who owns what");
+        }
+        if !hears {
+            return;
+        }
+        for partition in Partition::all() {
+            let slot = self.book.slot(partition);
+            let is_owned = matches!(slot, Slot::Held { .. } | Slot::Releasing { .. });
+            if is_owned && !self.holdings.is_sure(partition, lapses) {
+                self.check_one(partition, lapses);
+            }
+        }
+    }
+
+    fn check_one(&mut self, partition: Partition, lapses: u64) {
+        if self.checking.insert(partition) {
+            let (records, within) = (self.records.clone(), self.timings.confirm_for);
+            self.tasks.spawn(async move {
+                let read = tokio::time::timeout(within, records.read(partition)).await;
+                Outcome::Checked(partition, lapses, read.unwrap_or(Err(ReadError::Silent)))
+            });
+        }
+    }
+
+    /// Nothing if the broker's time is not known.
+    fn clock_is_right(&self) -> Option<bool> {
+        let tolerance = self.timings.clock_tolerance.as_micros();
+        self.clock_offset.map(|offset| offset.unsigned_abs() <= tolerance)
+    }
+
+    fn show(&self) {
+        let mut troubles = Vec::new();
+        if !self.connection.is_up() {
+            troubles.push(Trouble::Unreachable);
+        } else if !self.members.view().hears_itself(clock::now()) {
+            troubles.push(Trouble::Unheard);
+        }
+        if !self.records_are_read {
+            troubles.push(Trouble::NoRecords);
+        }
+        match self.clock_is_right() {
+            Some(true) => {}
+            Some(false) => {
+                let seconds = self.clock_offset.unwrap_or_default() / 1_000_000;
+                troubles.push(Trouble::ClockOff(i64::try_from(seconds).unwrap_or(i64::MAX)));
+            }
+            None => troubles.push(Trouble::ClockUnknown),
+        }
+        let terms: Vec<_> =
+            Partition::all().filter_map(|partition| self.holdings.get(partition)).collect();
+        let owned = terms.len();
+        let highest = terms.iter().map(|(term, _)| *term).max().unwrap_or_default();
+        self.desk.metrics.owned.set(i64::try_from(owned).unwrap_or(i64::MAX));
+        self.desk.metrics.term.set(i64::try_from(highest).unwrap_or(i64::MAX));
+        let state = BusState { troubles, owned, taking_up: self.taking_up };
+        self.state.send_if_modified(|shown| {
+            let changed = *shown != state;
+            if shown.troubles != state.troubles {
+                info!(%state, "the bus");
+            }
+            *shown = state;
+            changed
+        });
+    }
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Keeper").field("me", &self.me).finish_non_exhaustive()
+    }
+}
+
+/// An error with what caused it.
+struct Chain<'error>(&'error dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(formatter, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+fn unix_micros() -> i128 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i128::try_from(now.as_micros()).unwrap_or_default()
+}

@@ -1,0 +1,76 @@
+//! Which router owns a partition, as all routers share it, and how that is written.
+
+use bytes::Bytes;
+
+use crate::members::RouterId;
+
+/// Who owns a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Nobody, if the last owner left and there was no other.
+    pub(crate) owner: Option<RouterId>,
+    /// Grows with every owner: whoever sees two answers believes the one with the higher term.
+    pub(crate) term: u64,
+}
+
+/// A record as it was read or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// What the next writer has to name.
+    pub(crate) revision: u64,
+    pub(crate) record: Record,
+}
+
+// === impl Record ===
+
+impl Record {
+    /// As `<term> <router>`, or `<term> -`.
+    pub(crate) fn encode(&self) -> Bytes {
+        match &self.owner {
+            Some(owner) => format!("{} {owner}", self.term).into(),
+            None => format!("{} -", self.term).into(),
+        }
+    }
+
+    pub(crate) fn decode(payload: &[u8]) -> Option<Self> {
+        let mut words = std::str::from_utf8(payload).ok()?.split(' ');
+        let term = words.next()?.parse().ok()?;
+        let owner = match words.next()? {
+            "-" => None,
+            owner => Some(RouterId::parse(owner)?),
+        };
+        Some(Self { owner, term })
+    }
+}
+
+/// The term after that of `known`. The first one is the time in seconds since 1970: should the records
+/// ever be lost, the terms that gateways remember are still lower than those to come.
+pub(crate) fn next_term(known: Option<&Known>, unix_seconds: u64) -> u64 {
+    known.map_or(unix_seconds.max(1), |known| known.record.term.saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::members::MemberName;
+
+    #[test]
+    fn a_record_survives_the_way() {
+        let owner = RouterId { name: MemberName::try_new("pod-1").unwrap(), incarnation: 0xfe };
+        for owner in [Some(owner), None] {
+            let record = Record { owner, term: 9 };
+            assert_eq!(Record::decode(&record.encode()), Some(record));
+        }
+        assert_eq!(Record::decode(b"9 pod-1.00000000000000fe later").unwrap().term, 9);
+        for other in ["", "9", "x -", "9 pod-1", "9 a.b.c"] {
+            assert_eq!(Record::decode(other.as_bytes()), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn terms_grow_even_when_the_records_are_lost() {
+        let known = Known { revision: 1, record: Record { owner: None, term: 1_700_000_000 } };
+        assert_eq!(next_term(Some(&known), 5), 1_700_000_001);
+        assert_eq!(next_term(None, 1_700_000_100), 1_700_000_100);
+    }
+}

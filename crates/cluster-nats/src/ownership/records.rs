@@ -1,0 +1,197 @@
+//! The records of who owns what, in a bucket that changes by revision.
+//!
+//! Plans are made by a read that any replica may answer, perhaps with something old: the revision that
+//! the next write names decides. What has to be certain is read from the leader.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_nats::{
+    HeaderMap, StatusCode,
+    header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_SEQUENCE, NATS_SUBJECT},
+    jetstream::{context::PublishErrorKind, kv, stream::LastRawMessageErrorKind},
+};
+use futures_util::StreamExt;
+use stentor_types::Partition;
+
+use super::record::{Known, Record};
+use crate::connect::Connection;
+
+/// The bucket.
+const BUCKET: &str = "STENTOR_owner";
+/// The stream in which the bucket lies.
+const STREAM: &str = "KV_STENTOR_owner";
+/// Where the bucket's keys lie.
+const PREFIX: &str = "$KV.STENTOR_owner.";
+/// How long all records together may take to be read.
+const READ_ALL_FOR: Duration = Duration::from_secs(2);
+
+/// The records could not be read, or the bucket could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The server does not do what is asked.
+    #[error("the server refuses")]
+    Server(#[source] async_nats::Error),
+    /// The server says no without words.
+    #[error("the server answers with status {0}")]
+    Status(StatusCode),
+    /// What was read is no record.
+    #[error("a record cannot be read")]
+    Malformed,
+    /// It does not answer.
+    #[error("no answer")]
+    Silent,
+}
+
+/// A record was not written, or perhaps it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriteError {
+    /// Somebody else has written.
+    Conflict,
+    /// Nobody knows. The next read tells.
+    Unknown,
+}
+
+/// The records of all partitions. A clone is a handle to the same ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Records {
+    connection: Connection,
+    replicas: usize,
+}
+
+// === impl Records ===
+
+impl Records {
+    pub(crate) const fn new(connection: Connection, replicas: usize) -> Self {
+        Self { connection, replicas }
+    }
+
+    /// Makes the bucket if it is not there.
+    pub(crate) async fn ensure(&self) -> Result<(), ReadError> {
+        let jetstream = self.connection.jetstream();
+        if jetstream.get_key_value(BUCKET).await.is_ok() {
+            return Ok(());
+        }
+        let config = kv::Config {
+            bucket: BUCKET.to_owned(),
+            description: "Which router owns which partition.".to_owned(),
+            history: 1,
+            num_replicas: self.replicas,
+            ..kv::Config::default()
+        };
+        let made = jetstream.create_key_value(config).await;
+        made.map(drop).map_err(|cause| ReadError::Server(Box::new(cause)))
+    }
+
+    /// All records, perhaps not the newest ones.
+    pub(crate) async fn read_all(&self) -> Result<BTreeMap<Partition, Known>, ReadError> {
+        let reading = tokio::time::timeout(READ_ALL_FOR, self.read_all_slowly());
+        reading.await.unwrap_or(Err(ReadError::Silent))
+    }
+
+    async fn read_all_slowly(&self) -> Result<BTreeMap<Partition, Known>, ReadError> {
+        let client = self.connection.client();
+        let inbox = client.new_inbox();
+        let server = |cause: async_nats::SubscribeError| ReadError::Server(Box::new(cause));
+        let mut answers = client.subscribe(inbox.clone()).await.map_err(server)?;
+        let body = format!(r#"{{"multi_last":["{PREFIX}>"]}}"#);
+        let asked =
+            client.publish_with_reply(format!("$JS.API.DIRECT.GET.{STREAM}"), inbox, body.into());
+        asked.await.map_err(|cause| ReadError::Server(Box::new(cause)))?;
+        let mut records = BTreeMap::new();
+        while let Some(answer) = answers.next().await {
+            match answer.status {
+                None => {}
+                // The end; or there is none.
+                Some(status) if status.as_u16() == 204 || status.as_u16() == 404 => {
+                    return Ok(records);
+                }
+                Some(status) => return Err(ReadError::Status(status)),
+            }
+            let headers = answer.headers.as_ref().ok_or(ReadError::Malformed)?;
+            let subject = headers.get(NATS_SUBJECT).map_or("", |subject| subject.as_str());
+            // Other keys are the affair of a later version.
+            let Some(partition) = partition_of(subject) else { continue };
+            let revision = headers.get(NATS_SEQUENCE).and_then(|text| text.as_str().parse().ok());
+            let record = Record::decode(&answer.payload);
+            let known = revision.zip(record).ok_or(ReadError::Malformed)?;
+            records.insert(partition, Known { revision: known.0, record: known.1 });
+        }
+        Err(ReadError::Silent)
+    }
+
+    /// The newest record of a partition, from the leader.
+    pub(crate) async fn read(&self, partition: Partition) -> Result<Option<Known>, ReadError> {
+        let server = |cause: async_nats::Error| ReadError::Server(cause);
+        let stream = self.connection.jetstream().get_stream_no_info(STREAM).await;
+        let stream = stream.map_err(|cause| server(Box::new(cause)))?;
+        match stream.get_last_raw_message_by_subject(&subject_of(partition)).await {
+            Ok(message) => {
+                let record = Record::decode(&message.payload).ok_or(ReadError::Malformed)?;
+                Ok(Some(Known { revision: message.sequence, record }))
+            }
+            Err(cause) if cause.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(cause) => Err(server(Box::new(cause))),
+        }
+    }
+
+    /// Writes a record if the newest one has this revision; 0 = there must be none. Returns the new
+    /// revision.
+    pub(crate) async fn write(
+        &self,
+        partition: Partition,
+        revision: u64,
+        record: &Record,
+    ) -> Result<u64, WriteError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());
+        let jetstream = self.connection.jetstream();
+        let sent =
+            jetstream.publish_with_headers(subject_of(partition), headers, record.encode()).await;
+        let Ok(sent) = sent else { return Err(WriteError::Unknown) };
+        match sent.await {
+            Ok(stored) => Ok(stored.sequence),
+            Err(cause) if cause.kind() == PublishErrorKind::WrongLastSequence => {
+                Err(WriteError::Conflict)
+            }
+            Err(_) => Err(WriteError::Unknown),
+        }
+    }
+
+    /// The broker's time, in microseconds since 1970.
+    pub(crate) async fn time(&self) -> Result<i128, ReadError> {
+        let asked = self
+            .connection
+            .client()
+            .request(format!("$JS.API.STREAM.INFO.{STREAM}"), bytes::Bytes::new())
+            .await
+            .map_err(|cause| ReadError::Server(Box::new(cause)))?;
+        let answer: serde_json::Value =
+            serde_json::from_slice(&asked.payload).map_err(|_| ReadError::Malformed)?;
+        let time = answer.get("ts").and_then(serde_json::Value::as_str);
+        let time = time.and_then(|time| async_nats::datetime::parse_rfc3339(time).ok());
+        Ok(time.ok_or(ReadError::Malformed)?.unix_timestamp_nanos() / 1_000)
+    }
+}
+
+fn subject_of(partition: Partition) -> String {
+    format!("{PREFIX}{partition}")
+}
+
+fn partition_of(subject: &str) -> Option<Partition> {
+    let number: u8 = subject.strip_prefix(PREFIX)?.parse().ok()?;
+    Partition::all().nth(usize::from(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_the_number_of_its_partition() {
+        for partition in Partition::all() {
+            assert_eq!(partition_of(&subject_of(partition)), Some(partition));
+        }
+        assert_eq!(partition_of("$KV.STENTOR_owner.64"), None);
+        assert_eq!(partition_of("$KV.STENTOR_owner.cluster"), None);
+    }
+}

@@ -1,0 +1,17 @@
+//! The bus on real NATS servers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod effects;
+mod faults;
+mod gateway;
+mod harness;
+mod ingress;
+mod ownership;
+mod proxy;

@@ -1,0 +1,194 @@
+//! Who owns what, and how that changes without anybody noticing.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use stentor_cluster::{Ingress, Ownership};
+use stentor_cluster_nats::{Timings, Trouble};
+use stentor_testkit::Nats;
+use stentor_types::Partition;
+
+use crate::harness::{
+    PATIENCE, TestGateway, TestRouter, all, connect, count, hurried, owners, partition, soon,
+    stays, until,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lone_first_router_owns_everything_at_once() {
+    let nats = Nats::start().await.unwrap();
+    let began = Instant::now();
+    let router = TestRouter::start(&nats.url(), "a", Timings::default()).await;
+    router.owns(64).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    until("it is ready", || router.state().is_ready()).await;
+    assert!(Partition::all().all(|partition| router.bus.holds(partition)));
+    until("all is taken up", || {
+        let state = router.state();
+        state.taking_up == 0 && state.owned == 64
+    })
+    .await;
+    assert!(soon("an answer", router.bus.confirm(partition(3))).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_routers_share_all_partitions_and_each_has_one_owner() {
+    let nats = Nats::start().await.unwrap();
+    let url = nats.url();
+    let (a, b) = tokio::join!(
+        TestRouter::start(&url, "router-a", hurried()),
+        TestRouter::start(&url, "router-b", hurried()),
+    );
+    until("each has its share", || {
+        let (a, b) = (a.owned(), b.owned());
+        a.len() + b.len() == 64 && a.len() > 20 && b.len() > 20
+    })
+    .await;
+    assert!(a.owned().is_disjoint(&b.owned()));
+    let gateway = TestGateway::start(&url, 1, hurried()).await;
+    for (partition, owner) in owners(&gateway).await {
+        let expected = if a.owned().contains(&partition) { "router-a" } else { "router-b" };
+        assert_eq!(owner, expected, "{partition}");
+    }
+    assert_eq!(a.told_count("lost") + b.told_count("lost"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_is_handed_its_share_and_nothing_is_ever_taken_from_the_living() {
+    let nats = Nats::start().await.unwrap();
+    let old = TestRouter::start(&nats.url(), "router-a", hurried()).await;
+    old.owns(64).await;
+    let new = TestRouter::start(&nats.url(), "router-b", hurried()).await;
+    let share = {
+        until("it has its share", || {
+            let (old, new) = (old.owned().len(), new.owned().len());
+            new > 20 && old + new == 64
+        })
+        .await;
+        new.owned()
+    };
+    // From then on nothing moves.
+    stays("nobody moves", Duration::from_secs(2), || new.owned().len() >= share.len()).await;
+    let share = new.owned();
+    stays("nobody moves", Duration::from_secs(2), || new.owned() == share).await;
+    assert_eq!(old.told_count("lost") + new.told_count("lost"), 0);
+    assert_eq!(old.told_count("release"), share.len());
+    assert_eq!(count(&new.registry, "partitions_taken_total", Some("dead")), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f3_what_a_killed_router_owned_is_owned_again_within_five_seconds() {
+    let nats = Nats::start().await.unwrap();
+    let timings = Timings::default();
+    let a = TestRouter::start(&nats.url(), "router-a", timings).await;
+    a.owns(64).await;
+    let b = TestRouter::start(&nats.url(), "router-b", timings).await;
+    until("it is ready", || b.state().is_ready()).await;
+    let gateway = TestGateway::start(&nats.url(), 1, timings).await;
+    // It has been heard for long enough to be missed.
+    tokio::time::sleep(timings.takeover_after).await;
+    let began = Instant::now();
+    a.kill();
+    assert_eq!(gateway.ask(partition(7), "who").await, "router-b who");
+    b.owns(64).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took > timings.hold_for, "{took:?}");
+    assert_eq!(count(&b.registry, "partitions_taken_total", Some("dead")), 64.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_router_waits_until_its_former_life_must_be_over() {
+    let nats = Nats::start().await.unwrap();
+    let former = TestRouter::start(&nats.url(), "router-a", hurried()).await;
+    former.owns(64).await;
+    former.kill();
+    let began = Instant::now();
+    let next = TestRouter::start(&nats.url(), "router-a", hurried()).await;
+    next.owns(64).await;
+    let took = began.elapsed();
+    assert!(took >= hurried().takeover_after, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_left_in_order_is_followed_at_once() {
+    let nats = Nats::start().await.unwrap();
+    let mut former = TestRouter::start(&nats.url(), "router-a", Timings::default()).await;
+    former.owns(64).await;
+    former.drain().await;
+    assert_eq!(former.told_count("release"), 64);
+    let began = Instant::now();
+    let next = TestRouter::start(&nats.url(), "router-a", Timings::default()).await;
+    next.owns(64).await;
+    let took = began.elapsed();
+    assert!(took < Timings::default().takeover_after, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p8_a_drain_hands_everything_over_with_no_request_waiting_for_half_a_second() {
+    let nats = Nats::start().await.unwrap();
+    let mut a = TestRouter::start(&nats.url(), "router-a", Timings::default()).await;
+    a.owns(64).await;
+    let b = TestRouter::start(&nats.url(), "router-b", Timings::default()).await;
+    until("it is ready", || b.state().is_ready()).await;
+    let gateway = TestGateway::start(&nats.url(), 1, Timings::default()).await;
+    // One visitor of each partition, who speaks all the time.
+    let stop = tokio_util::sync::CancellationToken::new();
+    let mut visitors = tokio::task::JoinSet::new();
+    for partition in Partition::all() {
+        let (bus, stop) = (gateway.bus.clone(), stop.clone());
+        visitors.spawn(async move {
+            let (mut longest, mut last) = (Duration::ZERO, Bytes::new());
+            while !stop.is_cancelled() {
+                let began = Instant::now();
+                last = bus.request(partition, Bytes::from_static(b"x")).await.unwrap();
+                longest = longest.max(began.elapsed());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            (longest, last)
+        });
+    }
+    a.drain().await;
+    b.owns(64).await;
+    // Everybody is answered by the new owner before it ends.
+    owners(&gateway).await;
+    stop.cancel();
+    let visitors = soon("the visitors", visitors.join_all()).await;
+    let longest = visitors.iter().map(|(longest, _)| *longest).max().unwrap();
+    println!("the longest wait was {longest:?}");
+    assert!(longest < Duration::from_millis(500), "{longest:?}");
+    assert_eq!(a.owned().len(), 0);
+    assert_eq!(b.owned(), all());
+    assert_eq!(count(&b.registry, "partitions_taken_total", Some("owner")), 64.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_whose_clock_is_off_takes_nothing_and_says_so() {
+    let nats = Nats::start().await.unwrap();
+    // No two clocks agree to the microsecond.
+    let timings = Timings { clock_tolerance: Duration::ZERO, ..hurried() };
+    let router = TestRouter::start(&nats.url(), "a", timings).await;
+    let is_off = |trouble: &Trouble| matches!(trouble, Trouble::ClockOff(_));
+    until("it says so", || router.state().troubles.iter().any(is_off)).await;
+    assert_eq!(router.state().to_string(), "clock off by 0 s");
+    stays("it takes nothing", Duration::from_secs(3), || router.owned().is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_whose_record_was_taken_away_loses_the_partition_when_it_looks() {
+    let nats = Nats::start().await.unwrap();
+    let timings = Timings { records_every: PATIENCE, ..hurried() };
+    let router = TestRouter::start(&nats.url(), "a", timings).await;
+    router.owns(64).await;
+    let other = connect(&nats.url(), "other").await;
+    let bucket = other.jetstream().get_key_value("STENTOR_owner").await.unwrap();
+    let taken = "9999999999 router-x.0000000000000001";
+    bucket.put("5", taken.into()).await.unwrap();
+    // Until it looks it cannot know.
+    assert!(router.bus.holds(partition(5)));
+    assert!(!soon("an answer", router.bus.confirm(partition(5))).await);
+    assert!(!router.bus.holds(partition(5)));
+    until("the router is told", || router.told_count("lost") == 1).await;
+    assert_eq!(router.told().last(), Some(&("lost", partition(5))));
+    assert!(soon("an answer", router.bus.confirm(partition(6))).await);
+}
