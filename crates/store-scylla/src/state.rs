@@ -1,0 +1,100 @@
+//! How the database is, for those who wait for it.
+
+use std::{fmt, time::Instant};
+
+/// How the database is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It answers.
+    Ready,
+    /// It does not.
+    Unreachable {
+        /// Since when.
+        since: Instant,
+        /// As far as is known.
+        why: Why,
+    },
+    /// Its schema was made by a newer version of this program, which this one does not understand.
+    SchemaNewer {
+        /// The version of the schema there.
+        found: i32,
+        /// The newest one that this program knows.
+        known: i32,
+    },
+}
+
+/// Why the database cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// We have not tried for long enough.
+    NotYet,
+    /// No node could be reached.
+    NoNode,
+    /// It refused name or password, or wants them.
+    Login,
+    /// The role may not do what is needed.
+    NotAllowed,
+    /// It answers, but not within the time that a request has.
+    TooSlow,
+    /// It answers, but too few replicas do.
+    TooFewReplicas,
+    /// Something else, which the log names.
+    Failed,
+}
+
+// === impl State ===
+
+impl State {
+    /// Whether requests can succeed.
+    #[must_use]
+    pub const fn is_ready(self) -> bool {
+        matches!(self, Self::Ready)
+    }
+
+    /// Whether somebody who reads the log has to be told: how long it lasts is no change.
+    pub(crate) const fn differs(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Ready, Self::Ready) => false,
+            (Self::Unreachable { why: one, .. }, Self::Unreachable { why: two, .. }) => {
+                one as u8 != two as u8
+            }
+            (Self::SchemaNewer { found: one, .. }, Self::SchemaNewer { found: two, .. }) => {
+                one != two
+            }
+            _ => true,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready => formatter.write_str("database ready"),
+            Self::Unreachable { since, why } => {
+                write!(
+                    formatter,
+                    "database unreachable since {} s: {why}",
+                    since.elapsed().as_secs()
+                )
+            }
+            Self::SchemaNewer { found, known } => write!(
+                formatter,
+                "database schema {found} is newer than this version, which knows {known}"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::NotYet => "not yet tried",
+            Self::NoNode => "no node answers",
+            Self::Login => "name or password refused",
+            Self::NotAllowed => "the role lacks a right",
+            Self::TooSlow => "no answer in time",
+            Self::TooFewReplicas => "too few replicas answer",
+            Self::Failed => "a request failed",
+        })
+    }
+}
