@@ -3,6 +3,7 @@
 //! One commit is in flight; what arrives meanwhile forms the next one.
 
 mod decide;
+mod keep;
 mod write;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -12,7 +13,8 @@ use stentor_cluster::{Effects, Fanout, Log, Ownership};
 use stentor_postoffice::{Effect, Session};
 use stentor_store::Store;
 use stentor_types::{
-    BotResult, ConnectionId, EffectId, EventNumber, GatewayId, Input, InputKind, Sequence, UserKey,
+    BotResult, ConnectionId, EffectId, EventNumber, GatewayId, Input, InputKind, Sequence,
+    Timestamp, UserKey,
 };
 use stentor_wire::pb;
 use tokio::{sync::mpsc, sync::oneshot, time::timeout};
@@ -22,7 +24,7 @@ use crate::{
     actors::{Actors, Key},
     history::{self, Recent},
     listed::LastMessage,
-    load::{self, Loaded},
+    load::{self, Loaded, Origin},
     request::{self, Attaching},
     settle,
 };
@@ -55,6 +57,10 @@ pub(crate) enum Command {
     Signal { connection: ConnectionId, user: UserKey, typing: bool, answer: oneshot::Sender<()> },
     /// A deadline has come, or the session is to be taken up after a restart.
     Tick,
+    /// The store wants the state of the session.
+    Row,
+    /// The session is at rest, and the log is to have its state at hand.
+    Snapshot,
     /// A gateway is gone, and with it the connections that the session held there.
     GatewayGone { gateway: GatewayId },
 }
@@ -77,8 +83,14 @@ pub(crate) struct Actor<'a, L, S, B> {
     pub(crate) session: Session,
     pub(crate) head: Option<Sequence>,
     pub(crate) recent: Recent,
+    /// Its last commit.
+    pub(crate) origin: Option<Origin>,
     /// Commits since the last snapshot.
     pub(crate) since_snapshot: u32,
+    /// When that was, as far as is known here.
+    pub(crate) snapshot_at: Timestamp,
+    /// It is to have a snapshot even if nothing happens.
+    pub(crate) rests: bool,
     /// An attempt that no connector has taken yet.
     pub(crate) unsent: Option<Effect>,
     /// The last message that everybody could see.
@@ -147,7 +159,7 @@ async fn load_until_it_works<L: Log, S: Store, B: Fanout + Effects + Ownership>(
 ) -> Option<Loaded> {
     let shared = actors.shared();
     loop {
-        match load::load(shared, key).await {
+        match load::load(shared, key, None).await {
             Ok(loaded) => return Some(loaded),
             Err(cause) if cause.is_damage() => {
                 let chain = crate::metrics::chain(&cause);
@@ -160,6 +172,9 @@ async fn load_until_it_works<L: Log, S: Store, B: Fanout + Effects + Ownership>(
             Err(cause) => {
                 let chain = crate::metrics::chain(&cause);
                 warn!(app = %key.app, session = %key.session, cause = chain, "session could not be loaded yet");
+                if cause.is_unreadable() && !refuse_waiting(commands) {
+                    return None;
+                }
                 tokio::select! {
                     () = tokio::time::sleep(LOAD_AGAIN) => {}
                     () = shared.failed.cancelled() => return None,
@@ -167,6 +182,17 @@ async fn load_until_it_works<L: Log, S: Store, B: Fanout + Effects + Ownership>(
             }
         }
     }
+}
+
+/// Answers everything that waits with "try again". False if nobody needs the session but those.
+fn refuse_waiting(commands: &mut mpsc::Receiver<Command>) -> bool {
+    let mut needed = false;
+    while let Ok(command) = commands.try_recv() {
+        // It has a deadline or connections, and is to be taken up whoever asks for it.
+        needed |= matches!(command, Command::Tick | Command::GatewayGone { .. });
+        request::answer_trouble(command, Trouble::TryAgain);
+    }
+    needed
 }
 
 /// Answers everything with "damaged" for a while.
@@ -198,6 +224,8 @@ impl Command {
             | Self::Fetch { .. }
             | Self::Signal { .. }
             | Self::Tick
+            | Self::Row
+            | Self::Snapshot
             | Self::GatewayGone { .. } => 0,
         }
     }
@@ -214,7 +242,10 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
             head: loaded.head,
             recent: loaded.recent,
             // The first commit after a load carries a snapshot, so that the next load is short.
-            since_snapshot: if loaded.head.is_some() { u32::MAX } else { 0 },
+            since_snapshot: if loaded.origin.is_some() { u32::MAX } else { 0 },
+            snapshot_at: Timestamp(0),
+            rests: false,
+            origin: loaded.origin,
             unsent: None,
             last: None,
             listed: None,
@@ -254,7 +285,8 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
     /// last owner went is written now.
     async fn recall(&mut self) {
         let shared = self.actors.shared();
-        let kept = match shared.store.listing(&self.key.app, self.key.session).await {
+        let kept = shared.store.listing(&self.key.app, self.key.session);
+        let kept = match shared.briefly(kept).await {
             Ok(kept) => kept,
             Err(cause) => {
                 let chain = crate::metrics::chain(&cause);
@@ -286,7 +318,8 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
                 Command::GatewayGone { gateway } => {
                     inputs.push(Input { at, kind: InputKind::GatewayLost { gateway: *gateway } });
                 }
-                Command::Fetch { .. } | Command::Signal { .. } => {}
+                Command::Snapshot => self.rests = self.snapshot_is_old(),
+                Command::Fetch { .. } | Command::Signal { .. } | Command::Row => {}
             }
             spans.push(from..inputs.len());
         }
@@ -322,7 +355,8 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
                     settle::signal(self, connection, user, typing);
                     let _ = answer.send(());
                 }
-                Command::Tick | Command::GatewayGone { .. } => {}
+                Command::Row => self.hand_row(),
+                Command::Tick | Command::Snapshot | Command::GatewayGone { .. } => {}
             }
         }
         Ok(())

@@ -141,9 +141,14 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actors<L, S, B> {
         }
     }
 
+    /// Fewer sessions than may be loading at once are loading.
+    pub(crate) fn has_a_place(&self) -> bool {
+        self.loading.load(Ordering::Relaxed) < LOADING_MAX
+    }
+
     /// Waits while as many sessions as may be loading at once are loading.
     pub(crate) async fn wait_for_a_place(&self) {
-        while self.loading.load(Ordering::Relaxed) >= LOADING_MAX {
+        while !self.has_a_place() {
             tokio::time::sleep(LOADING_PAUSE).await;
         }
     }

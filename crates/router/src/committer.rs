@@ -5,12 +5,13 @@
 
 use std::{sync::Arc, time::Instant};
 
-use stentor_cluster::{Append, Appended, Log, LogError};
+use stentor_cluster::{Append, Appended, Entity, Log, LogError, Record};
+use stentor_types::Sequence;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, projector::Backlog};
 
 /// Appends that may wait for the batch in flight; each is the one open commit of an actor.
 const WAITING_MAX: usize = 4_096;
@@ -47,6 +48,7 @@ pub(crate) struct Gatherer {
     waiting: mpsc::Receiver<Waiting>,
     limits: CommitLimits,
     metrics: Metrics,
+    backlog: Option<Arc<Backlog>>,
 }
 
 type Waiting = (Append, oneshot::Sender<Committed>);
@@ -63,9 +65,14 @@ impl Default for CommitLimits {
 // === impl Committer ===
 
 impl Committer {
-    pub(crate) fn new(limits: CommitLimits, metrics: Metrics) -> (Self, Gatherer) {
+    /// What is written goes to the backlog in the order of the log, and before anybody is answered.
+    pub(crate) fn new(
+        limits: CommitLimits,
+        metrics: Metrics,
+        backlog: Option<Arc<Backlog>>,
+    ) -> (Self, Gatherer) {
         let (sender, waiting) = mpsc::channel(WAITING_MAX);
-        (Self { waiting: sender }, Gatherer { waiting, limits, metrics })
+        (Self { waiting: sender }, Gatherer { waiting, limits, metrics, backlog })
     }
 
     /// Writes one record, together with whatever else is being written.
@@ -86,11 +93,13 @@ impl Gatherer {
         while let Some(first) = self.waiting.recv().await {
             let (batch, answers) = self.gather(first);
             let commits = batch.len();
+            let noted = self.note(&batch);
             let begun = Instant::now();
             let result = log.append(batch).await;
             self.metrics.batch_written(commits, begun.elapsed());
             match result {
                 Ok(judged) => {
+                    self.judged(noted, &judged);
                     for (answer, appended) in answers.into_iter().zip(judged) {
                         // Whoever no longer waits finds out from the log.
                         let _ = answer.send(Committed::Judged(appended));
@@ -98,6 +107,7 @@ impl Gatherer {
                 }
                 Err(LogError::Unavailable(source)) => {
                     warn!(error = %source, commits, "the log did not answer; whether it wrote is unknown");
+                    self.unknown(&noted);
                     for answer in answers {
                         let _ = answer.send(Committed::Unknown);
                     }
@@ -108,6 +118,39 @@ impl Gatherer {
                     return;
                 }
             }
+        }
+    }
+
+    /// What the backlog will want to know of a batch. Records are placed by their sequence later.
+    fn note(&self, batch: &[Append]) -> Vec<(Entity, Record)> {
+        if self.backlog.is_none() {
+            return Vec::new();
+        }
+        let noted = batch.iter().map(|Append { entity, header, record, .. }| {
+            let record = Record { sequence: Sequence(0), header: *header, record: record.clone() };
+            (entity.clone(), record)
+        });
+        noted.collect()
+    }
+
+    fn judged(&self, noted: Vec<(Entity, Record)>, judged: &[Appended]) {
+        let Some(backlog) = &self.backlog else { return };
+        for ((entity, record), appended) in noted.into_iter().zip(judged) {
+            match *appended {
+                Appended::Stored(sequence) => {
+                    backlog.committed(&entity, Record { sequence, ..record });
+                }
+                // Somebody else has written, or an earlier attempt of this router's had won.
+                Appended::Conflict { actual } => backlog.doubt(entity.partition(), actual),
+                Appended::Damaged => {}
+            }
+        }
+    }
+
+    fn unknown(&self, noted: &[(Entity, Record)]) {
+        let Some(backlog) = &self.backlog else { return };
+        for (entity, _) in noted {
+            backlog.doubt(entity.partition(), None);
         }
     }
 

@@ -3,6 +3,9 @@
 //! A directory is written before the first commit of a session that it names. A crash between the two
 //! leaves a name for a session in which nothing has happened yet, which is no different from a session
 //! that is opened on demand.
+//!
+//! An unknown claim leads to a new session, also while the store cannot be asked whether it was known once;
+//! the directory then begins anew. A bare reconnect that only the store could place has to try again.
 
 use std::{
     collections::HashMap,
@@ -11,7 +14,7 @@ use std::{
 
 use stentor_cluster::{Append, Appended, Entity, EntityKind, Header, Log, Ownership};
 use stentor_postoffice::{Directory, Resolved};
-use stentor_store::Store;
+use stentor_store::{DirectoryRow, Store, StoreError};
 use stentor_types::{
     AppId, CommitId, EventNumber, Partition, Sequence, SessionId, Timestamp, Visitor,
 };
@@ -64,7 +67,7 @@ impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
         for _ in 0..=CONFLICTS_MAX {
             let current = match known.take() {
                 Some(current) => current,
-                None => self.load(app, visitor).await?,
+                None => self.load(app, visitor, claimed.is_some()).await?,
             };
             let fresh = SessionId::new(visitor.placement, self.shared.random.id());
             let now = self.shared.clock.now().max(Timestamp(current.at.0.saturating_add(1)));
@@ -85,6 +88,9 @@ impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
                     match self.write(app, visitor, &changed).await? {
                         Appended::Stored(sequence) => {
                             *known = Some(Known { head: Some(sequence), ..changed });
+                            if session == fresh {
+                                self.shared.fresh.add(session);
+                            }
                             return Ok(Some(session));
                         }
                         // Read anew and resolve again: somebody else may have named the session.
@@ -115,8 +121,8 @@ impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
         Arc::clone(slots.entry((app.clone(), visitor)).or_default())
     }
 
-    async fn load(&self, app: &AppId, visitor: Visitor) -> Result<Known, Trouble> {
-        self.try_load(app, visitor).await.map_err(|cause| {
+    async fn load(&self, app: &AppId, visitor: Visitor, claims: bool) -> Result<Known, Trouble> {
+        self.try_load(app, visitor, claims).await.map_err(|cause| {
             let chain = crate::metrics::chain(&cause);
             if cause.is_damage() {
                 error!(%app, user = %visitor.user, cause = chain, "directory is damaged");
@@ -128,26 +134,47 @@ impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
         })
     }
 
-    async fn try_load(&self, app: &AppId, visitor: Visitor) -> Result<Known, LoadError> {
+    async fn try_load(
+        &self,
+        app: &AppId,
+        visitor: Visitor,
+        claims: bool,
+    ) -> Result<Known, LoadError> {
         let entity = entity(app, visitor);
+        let nothing = Known { directory: Directory::default(), head: None, at: Timestamp(0) };
         let (at, bytes, head) = match self.shared.log.head(&entity).await? {
             Some(head) => {
                 let records = self.shared.log.read(&entity, head.sequence, 1).await?;
                 let record = records.into_iter().next().ok_or(LoadError::Hole)?;
                 (record.header.at, record.record, Some(head.sequence))
             }
-            None => match self.shared.store.directory(app, visitor.user).await? {
-                Some(row) => (row.at, row.directory, None),
-                None => {
-                    return Ok(Known {
-                        directory: Directory::default(),
-                        head: None,
-                        at: Timestamp(0),
-                    });
+            None => match self.stored(app, visitor).await {
+                Ok(Some(row)) => (row.at, row.directory, None),
+                Ok(None) => return Ok(nothing),
+                Err(StoreError::Unavailable(_)) if claims && self.shared.keeping.is_shared() => {
+                    return Ok(nothing);
                 }
+                Err(cause) => return Err(cause.into()),
             },
         };
-        Ok(Known { directory: decode_directory(&bytes)?.directory, head, at })
+        let decoded = decode_directory(&bytes)?;
+        if head.is_some() && decoded.log_incarnation != self.shared.log.incarnation() {
+            // An older copy of the log: the store may have seen more. If it cannot be asked, this must do.
+            let row = self.stored(app, visitor).await.ok().flatten();
+            if let Some(row) = row.filter(|row| row.at > at) {
+                let directory = decode_directory(&row.directory)?.directory;
+                return Ok(Known { directory, head, at: row.at });
+            }
+        }
+        Ok(Known { directory: decoded.directory, head, at })
+    }
+
+    async fn stored(
+        &self,
+        app: &AppId,
+        visitor: Visitor,
+    ) -> Result<Option<DirectoryRow>, StoreError> {
+        self.shared.briefly(self.shared.store.directory(app, visitor.user)).await
     }
 
     async fn write(

@@ -1,6 +1,6 @@
 //! The latest events of a session in memory, and the older ones from log and store.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use stentor_cluster::{Log, LogError};
@@ -37,6 +37,9 @@ pub(crate) struct Recent {
 
 impl Recent {
     pub(crate) fn push(&mut self, n: EventNumber, event: Bytes) {
+        if self.events.back().is_some_and(|(last, _)| last.next() != n) {
+            *self = Self::default();
+        }
         // Copied: a slice would keep its whole record alive.
         let event = Bytes::copy_from_slice(&event);
         self.bytes += event.len();
@@ -72,8 +75,11 @@ impl Recent {
     }
 }
 
-/// Events `from..=to` from the log and, where it no longer has them, from the store; ordered, and
+/// Events `from..=to` from the log and, where it does not have them, from the store; ordered, and
 /// complete except for what has expired.
+///
+/// The log comes first: it has everything that the store may not have yet. It lacks what it has forgotten,
+/// and what was written to the log that was there before it.
 pub(crate) async fn read<L: Log, S: Store, B>(
     shared: &Shared<L, S, B>,
     key: &Key,
@@ -82,22 +88,66 @@ pub(crate) async fn read<L: Log, S: Store, B>(
     head: EventNumber,
 ) -> Result<Vec<(EventNumber, Bytes)>, HistoryError> {
     let wanted = head.0.saturating_sub(from.0).saturating_add(1);
-    let mut events = Vec::new();
+    let mut all = BTreeMap::new();
     for record in shared.log.read_tail(&key.entity(), wanted).await? {
         let decoded = decode_commit(&record.record)?;
         for (event, bytes) in decoded.commit.events.iter().zip(decoded.events) {
             if (from..=to).contains(&event.n) {
-                events.push((event.n, bytes));
+                all.insert(event.n, bytes);
             }
         }
     }
-    let logged = events.first().map_or(to.next(), |(n, _)| *n);
-    if logged <= from {
-        return Ok(events);
+    for (first, last) in holes(all.keys().copied(), from, to.min(head)) {
+        let stored = shared.store.events(&key.app, key.session, first, last).await?;
+        all.extend(stored.into_iter().map(|event| (event.n, event.event)));
     }
-    let last = EventNumber(logged.0.saturating_sub(1));
-    let stored = shared.store.events(&key.app, key.session, from, last).await?;
-    let mut all: Vec<_> = stored.into_iter().map(|event| (event.n, event.event)).collect();
-    all.append(&mut events);
-    Ok(all)
+    Ok(all.into_iter().collect())
+}
+
+/// What of `from..=to` is not among `there`, which is ordered.
+fn holes(
+    there: impl Iterator<Item = EventNumber>,
+    from: EventNumber,
+    to: EventNumber,
+) -> Vec<(EventNumber, EventNumber)> {
+    let mut holes = Vec::new();
+    let mut next = from;
+    for n in there.chain([to.next()]) {
+        if n > next {
+            holes.push((next, EventNumber(n.0.saturating_sub(1))));
+        }
+        next = n.next();
+    }
+    holes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_log_lacks_is_asked_for_and_nothing_else() {
+        let holes = |there: &[u64], from, to| {
+            let there = there.iter().map(|n| EventNumber(*n));
+            let holes = holes(there, EventNumber(from), EventNumber(to));
+            holes.into_iter().map(|(first, last)| (first.0, last.0)).collect::<Vec<_>>()
+        };
+        assert_eq!(holes(&[1, 2, 3], 1, 3), []);
+        assert_eq!(holes(&[3, 4, 7], 1, 9), [(1, 2), (5, 6), (8, 9)]);
+        assert_eq!(holes(&[], 2, 4), [(2, 4)]);
+        assert_eq!(holes(&[], 5, 4), []);
+    }
+
+    #[test]
+    fn recent_events_are_dense() {
+        let mut recent = Recent::default();
+        for n in [1, 2, 5, 6] {
+            recent.push(EventNumber(n), Bytes::new());
+        }
+        assert_eq!(recent.range(EventNumber(2), EventNumber(6)), None);
+        assert_eq!(
+            recent.range(EventNumber(5), EventNumber(6)).map(|events| events.len()),
+            Some(2)
+        );
+    }
 }

@@ -13,13 +13,16 @@ mod clock;
 mod committer;
 mod directories;
 mod dispatch;
+mod fresh;
 mod heads;
 mod history;
+mod keeping;
 mod listed;
 mod lists;
 mod load;
 mod metrics;
 mod partitions;
+mod projector;
 mod random;
 mod request;
 mod retention;
@@ -29,23 +32,34 @@ mod settle;
 mod startup;
 mod timers;
 
-use std::sync::Arc;
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use stentor_apps::AppSet;
-use stentor_cluster::{Effects, Fanout, IngressRequest, Log, Ownership, OwnershipChange};
-use stentor_store::Store;
+use stentor_cluster::{
+    Effects, Fanout, IngressRequest, Log, Ownership, OwnershipChange, PartitionLog,
+};
+use stentor_store::{SessionRow, Store, StoreError};
 use stentor_types::{Input, Partition};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    actors::Actors, committer::Committer, directories::Directories, dispatch::Dispatcher,
-    metrics::Metrics, random::Random, timers::Timers,
+    actors::{Actors, Key},
+    committer::Committer,
+    directories::Directories,
+    dispatch::Dispatcher,
+    keeping::Keeping,
+    metrics::Metrics,
+    random::Random,
+    timers::Timers,
 };
 pub use self::{clock::Clock, committer::CommitLimits};
 
 /// Looks at an input before it is decided about.
 pub type FailPoint = Arc<dyn Fn(&Input) + Send + Sync>;
+
+/// How long a session waits for the store while it is loaded. Without it, it does with what the log has.
+const STORE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What can be set about a router.
 #[derive(Clone)]
@@ -56,6 +70,18 @@ pub struct Config {
     pub clock: Clock,
     /// Called with each input before it is decided: lets fault tests make one input panic.
     pub fail_point: Option<FailPoint>,
+    /// Where what the log forgets is kept.
+    pub history: History,
+}
+
+/// Where what a shared log forgets is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum History {
+    /// In the store: the log forgets nothing that is not there.
+    #[default]
+    Store,
+    /// Nowhere: the log forgets by age alone, and a session that it has forgotten begins anew.
+    Nowhere,
 }
 
 /// A router could not be set up.
@@ -85,6 +111,8 @@ pub(crate) struct Shared<L, S, B> {
     pub(crate) clock: Clock,
     pub(crate) lists: lists::Lists,
     pub(crate) served: served::Served,
+    pub(crate) keeping: Keeping<L>,
+    pub(crate) fresh: fresh::Fresh,
     pub(crate) attached: attached::Attached,
     pub(crate) heads: heads::Heads,
     pub(crate) random: Random,
@@ -96,32 +124,44 @@ pub(crate) struct Shared<L, S, B> {
     pub(crate) failed: CancellationToken,
 }
 
+/// Keeps what leaves the log until it is told to stop.
+type Keeper<L, S, B> =
+    fn(Actors<L, S, B>, CancellationToken) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A router over a log, a store and a bus.
-#[derive(Debug)]
 pub struct Router<L, S, B> {
     actors: Actors<L, S, B>,
     timers_due: timers::Due,
     committer: committer::Gatherer,
+    keeper: Keeper<L, S, B>,
 }
 
 // === impl Config ===
 
 impl Default for Config {
     fn default() -> Self {
-        Self { commits: CommitLimits::default(), clock: Clock::system(), fail_point: None }
+        Self {
+            commits: CommitLimits::default(),
+            clock: Clock::system(),
+            fail_point: None,
+            history: History::Store,
+        }
     }
 }
 
-impl std::fmt::Debug for Config {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Config").field("commits", &self.commits).finish_non_exhaustive()
+impl fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut config = formatter.debug_struct("Config");
+        config.field("commits", &self.commits).field("history", &self.history);
+        config.finish_non_exhaustive()
     }
 }
 
 // === impl Router ===
 
 impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
-    /// A router that does nothing before it is run.
+    /// A router over a log of its own: what is older than the log is to keep is moved to the store. It does
+    /// nothing before it is run.
     ///
     /// # Errors
     /// A metric is registered twice, or there are no random numbers.
@@ -133,9 +173,22 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
         apps: watch::Receiver<Arc<AppSet>>,
         registry: &prometheus::Registry,
     ) -> Result<Self, SetupError> {
+        let keeper: Keeper<L, S, B> = |actors, stop| Box::pin(retention::run(actors, stop));
+        let parts = (log, store, bus);
+        Self::with_keeper(config, parts, apps, registry, (Keeping::moved(), keeper))
+    }
+
+    fn with_keeper(
+        config: Config,
+        (log, store, bus): (Arc<L>, Arc<S>, Arc<B>),
+        apps: watch::Receiver<Arc<AppSet>>,
+        registry: &prometheus::Registry,
+        (keeping, keeper): (Keeping<L>, Keeper<L, S, B>),
+    ) -> Result<Self, SetupError> {
         let metrics = Metrics::new(registry)?;
         let random = Random::try_new()?;
-        let (committer, gatherer) = Committer::new(config.commits, metrics.clone());
+        let backlog = keeping.backlog().cloned();
+        let (committer, gatherer) = Committer::new(config.commits, metrics.clone(), backlog);
         let (timers, timers_due) = Timers::new();
         let shared = Shared {
             log,
@@ -148,6 +201,8 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
             writer: random.number(),
             lists: lists::Lists::default(),
             served: served::Served::default(),
+            keeping,
+            fresh: fresh::Fresh::default(),
             attached: attached::Attached::default(),
             heads: heads::Heads::default(),
             random,
@@ -155,7 +210,8 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
             fail_point: config.fail_point,
             failed: CancellationToken::new(),
         };
-        Ok(Self { actors: Actors::new(Arc::new(shared)), timers_due, committer: gatherer })
+        let actors = Actors::new(Arc::new(shared));
+        Ok(Self { actors, timers_due, committer: gatherer, keeper })
     }
 
     /// Serves the partitions that it is told to take until `drain` is cancelled, then finishes what is in
@@ -174,7 +230,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
         let stop = CancellationToken::new();
         let committing = tokio::spawn(self.committer.run(Arc::clone(&shared.log), failed.clone()));
         let timing = tokio::spawn(self.timers_due.run(self.actors.clone(), stop.clone()));
-        let keeping = tokio::spawn(retention::run(self.actors.clone(), stop.clone()));
+        let keeping = tokio::spawn((self.keeper)(self.actors.clone(), stop.clone()));
         let listing = tokio::spawn(lists::run(Arc::clone(&shared), stop.clone()));
         let missing = tokio::spawn(attached::run(self.actors.clone(), stop.clone()));
         let repeating = tokio::spawn(heads::run(Arc::clone(&shared), stop.clone()));
@@ -201,6 +257,57 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
     }
 }
 
+impl<L: PartitionLog, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
+    /// A router over a log that it shares with others, and that forgets by age: what is committed is copied
+    /// to the store as it comes. It does nothing before it is run.
+    ///
+    /// # Errors
+    /// A metric is registered twice, or there are no random numbers.
+    pub fn shared(
+        config: Config,
+        log: Arc<L>,
+        store: Arc<S>,
+        bus: Arc<B>,
+        apps: watch::Receiver<Arc<AppSet>>,
+        registry: &prometheus::Registry,
+    ) -> Result<Self, SetupError> {
+        let keeping = Keeping::shared(config.history == History::Store);
+        let keeper: Keeper<L, S, B> = |actors, stop| Box::pin(projector::keep(actors, stop));
+        Self::with_keeper(config, (log, store, bus), apps, registry, (keeping, keeper))
+    }
+}
+
+impl<L, S, B> fmt::Debug for Router<L, S, B> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Router").finish_non_exhaustive()
+    }
+}
+
+impl<L, S: Store, B> Shared<L, S, B> {
+    /// What the store has of a session.
+    pub(crate) async fn row(&self, key: &Key) -> Result<Option<SessionRow>, StoreError> {
+        self.briefly(self.store.session(&key.app, key.session)).await
+    }
+
+    /// Reads from the store, if it answers soon enough for somebody who waits to speak.
+    pub(crate) async fn briefly<T>(
+        &self,
+        read: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if !self.keeping.is_shared() {
+            // A store of our own answers or fails.
+            return read.await;
+        }
+        if self.keeping.store_is_down() {
+            return Err(StoreError::Unavailable("it has not answered lately".into()));
+        }
+        match tokio::time::timeout(STORE_PATIENCE, read).await {
+            Ok(answer) => answer,
+            Err(late) => Err(StoreError::Unavailable(late.into())),
+        }
+    }
+}
+
 impl<L, S, B: Ownership> Shared<L, S, B> {
     /// Makes sure that nobody else serves the partition, before an answer that stands on memory alone.
     pub(crate) async fn fenced(&self, partition: Partition) -> Result<(), actor::Trouble> {
@@ -211,8 +318,8 @@ impl<L, S, B: Ownership> Shared<L, S, B> {
     }
 }
 
-impl<L, S, B> std::fmt::Debug for Shared<L, S, B> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<L, S, B> fmt::Debug for Shared<L, S, B> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Shared").finish_non_exhaustive()
     }
 }

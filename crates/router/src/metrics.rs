@@ -2,7 +2,9 @@
 
 use std::{error::Error, fmt::Write as _, time::Duration};
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+
+use crate::projector::Lag;
 
 /// The router's metrics. A clone is a handle to the same ones.
 #[derive(Clone, Debug)]
@@ -19,6 +21,20 @@ pub(crate) struct Metrics {
     actors_started: IntCounter,
     actors_ended: IntCounter,
     trimmed: IntCounter,
+    pub(crate) projector: ProjectorMetrics,
+}
+
+/// What the projector counts. A clone is a handle to the same metrics.
+#[derive(Clone, Debug)]
+pub(crate) struct ProjectorMetrics {
+    lag_seconds: Gauge,
+    lag_sequences: IntGauge,
+    waiting: IntGauge,
+    behind: IntGauge,
+    refused: IntGauge,
+    records: IntCounter,
+    rows: IntCounter,
+    failures: IntCounter,
 }
 
 // === impl Metrics ===
@@ -80,6 +96,7 @@ impl Metrics {
                 "stentor_router_records_trimmed_total",
                 "Records removed from the log after they were copied to the history.",
             )?,
+            projector: ProjectorMetrics::new(registry)?,
         })
     }
 
@@ -124,6 +141,77 @@ impl Metrics {
 
     pub(crate) fn records_trimmed(&self, records: u64) {
         self.trimmed.inc_by(records);
+    }
+}
+
+// === impl ProjectorMetrics ===
+
+impl ProjectorMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let lag_seconds = Gauge::new(
+            "stentor_router_projector_lag_seconds",
+            "Age of the oldest commit that the history lacks.",
+        )?;
+        registry.register(Box::new(lag_seconds.clone()))?;
+        Ok(Self {
+            lag_seconds,
+            lag_sequences: gauge(
+                "stentor_router_projector_lag_sequences",
+                "Longest way from a partition's cursor to its newest record.",
+            )?,
+            waiting: gauge(
+                "stentor_router_projector_waiting",
+                "Records in memory that the history lacks.",
+            )?,
+            behind: gauge(
+                "stentor_router_projector_partitions_behind",
+                "Partitions that have to be read from the log for the history.",
+            )?,
+            refused: gauge(
+                "stentor_router_projector_refused",
+                "Sessions and directories given up on; they keep the log from being trimmed.",
+            )?,
+            records: counter(
+                "stentor_router_projector_records_total",
+                "Records copied to the history.",
+            )?,
+            rows: counter(
+                "stentor_router_projector_rows_total",
+                "States of sessions written to the history.",
+            )?,
+            failures: counter(
+                "stentor_router_projector_failures_total",
+                "Writes to the history that failed and are made again.",
+            )?,
+        })
+    }
+
+    pub(crate) fn lag(&self, lag: &Lag, age: Duration) {
+        let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.lag_seconds.set(age.as_secs_f64());
+        self.lag_sequences.set(i64::try_from(lag.sequences).unwrap_or(i64::MAX));
+        self.waiting.set(whole(lag.records));
+        self.behind.set(whole(lag.behind));
+        self.refused.set(whole(lag.refused));
+    }
+
+    pub(crate) fn written(&self, records: usize, row: bool) {
+        self.records.inc_by(u64::try_from(records).unwrap_or(u64::MAX));
+        self.rows.inc_by(u64::from(row));
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failures.inc();
     }
 }
 

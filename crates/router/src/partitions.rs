@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use stentor_cluster::{Effects, Fanout, Log, Ownership, OwnershipChange};
 use stentor_store::Store;
+use stentor_types::Partition;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info};
@@ -31,6 +32,9 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
             Some(OwnershipChange::Take { partition, taken_up }) => {
                 debug!(%partition, "taking a partition");
                 actors.shared().served.set(partition, true);
+                if let Some(backlog) = actors.shared().keeping.backlog() {
+                    backlog.take(partition);
+                }
                 let (actors, stop) = (actors.clone(), stop.clone());
                 tasks.spawn(async move {
                     if startup::take_up(&actors, partition, &stop).await {
@@ -41,7 +45,7 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
             }
             Some(OwnershipChange::Release { partition, released }) => {
                 info!(%partition, "giving a partition up");
-                actors.close(partition);
+                close(&actors, partition);
                 directories.forget(partition);
                 let actors = actors.clone();
                 tasks.spawn(async move {
@@ -51,10 +55,20 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
             }
             Some(OwnershipChange::Lost { partition }) => {
                 info!(%partition, "somebody else has taken a partition");
-                actors.close(partition);
+                close(&actors, partition);
                 directories.forget(partition);
             }
             None => return,
         }
+    }
+}
+
+fn close<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+    actors: &Actors<L, S, B>,
+    partition: Partition,
+) {
+    actors.close(partition);
+    if let Some(backlog) = actors.shared().keeping.backlog() {
+        backlog.give_up(partition);
     }
 }

@@ -176,7 +176,11 @@ pub(crate) fn answer_trouble(command: Command, trouble: Trouble) {
             let _ = answer.send(reply);
         }
         Command::Fetch { answer, .. } => drop(answer),
-        Command::Signal { .. } | Command::Tick | Command::GatewayGone { .. } => {}
+        Command::Signal { .. }
+        | Command::Tick
+        | Command::Row
+        | Command::Snapshot
+        | Command::GatewayGone { .. } => {}
     }
 }
 

@@ -166,7 +166,7 @@ async fn keep_session<L: Log, S: Store, B: Fanout + Effects + Ownership>(
         head.header.at < cutoff && !head.header.attached && head.header.next_deadline.is_none();
     if before > head.sequence && idle {
         // Nothing has happened for so long that the log need not know the session at all.
-        let loaded = load::load(shared, &key).await?;
+        let loaded = load::load(shared, &key, None).await?;
         let state = loaded.session.state();
         if loaded.head != Some(head.sequence) {
             return Ok(0);

@@ -5,12 +5,12 @@ use std::time::Duration;
 use stentor_cluster::{Append, Appended, Effects, Fanout, Header, Log, Ownership};
 use stentor_postoffice::{Commit, Session};
 use stentor_store::Store;
-use stentor_types::{CommitId, Input, Reply, Sequence};
+use stentor_types::{CommitId, EventNumber, Input, Reply, Sequence};
 use stentor_wire::{CommitRecord, decode_commit, encode_commit, encode_snapshot};
 use tracing::{info, warn};
 
 use super::{Actor, Trouble};
-use crate::{committer::Committed, load, settle};
+use crate::{committer::Committed, load, load::Origin, settle};
 
 /// Commits between snapshots.
 const SNAPSHOT_EVERY: u32 = 64;
@@ -28,20 +28,25 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
             let (mut commit, after) = self.decide(&mut inputs);
             let replies = std::mem::take(&mut commit.replies);
             let partition = self.key.session.partition();
-            if commit.is_empty() {
+            if commit.is_empty() && !self.rests {
                 // Nothing is written, so the log does not judge: a stale owner must not answer.
                 self.actors.shared().fenced(partition).await?;
                 return Ok(replies);
             }
             let record = self.record(&commit, &after);
+            if commit.is_empty() && record.snapshot.is_none() {
+                // Its state is too large for a record: it stays with the records that make it up.
+                self.rests = false;
+                continue;
+            }
             match self.append(&record, &after, &commit).await? {
                 Some(sequence) => {
                     self.head = Some(sequence);
                     self.session = after;
-                    let snapshot = record.snapshot.is_some();
-                    self.since_snapshot =
-                        if snapshot { 0 } else { self.since_snapshot.saturating_add(1) };
-                    settle::settle(self, &record).await;
+                    self.written(&record);
+                    if !commit.is_empty() {
+                        settle::settle(self, &record).await;
+                    }
                     return Ok(replies);
                 }
                 None => {
@@ -55,6 +60,19 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
         Err(Trouble::TryAgain)
     }
 
+    fn written(&mut self, record: &CommitRecord) {
+        let commit = &record.commit;
+        self.origin = Some(Origin { epoch: commit.epoch, log: record.log_incarnation });
+        self.since_snapshot = self.since_snapshot.saturating_add(1);
+        if record.snapshot.is_some() {
+            (self.since_snapshot, self.rests) = (0, false);
+        }
+        // The first commit of all tells what a snapshot would.
+        if record.snapshot.is_some() || commit.first == EventNumber(1) {
+            self.snapshot_at = commit.at;
+        }
+    }
+
     fn record(&self, commit: &Commit, after: &Session) -> CommitRecord {
         let shared = self.actors.shared();
         let mut record = CommitRecord::new(self.key.app.clone(), self.key.session, commit.clone());
@@ -62,8 +80,10 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
         record.id = CommitId(shared.random.id());
         record.writer = shared.writer;
         record.log_incarnation = shared.log.incarnation();
-        record.snapshot =
-            (self.since_snapshot >= SNAPSHOT_EVERY).then(|| encode_snapshot(after.state()));
+        let due = self.rests || self.since_snapshot >= SNAPSHOT_EVERY || self.snapshot_is_old();
+        // What the first commit of all makes is told by itself.
+        let due = due && commit.first > EventNumber(1);
+        record.snapshot = due.then(|| encode_snapshot(after.state()));
         if record.snapshot.is_some() && encode_commit(&record).len() > RECORD_BYTES_MAX {
             record.snapshot = None;
         }
@@ -78,7 +98,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
         commit: &Commit,
     ) -> Result<Option<Sequence>, Trouble> {
         let header = Header {
-            first: record.commit.first,
+            first: if commit.is_empty() { EventNumber::NONE } else { record.commit.first },
             last: record.commit.last(),
             at: record.commit.at,
             next_deadline: record.commit.next_deadline,
@@ -132,11 +152,13 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
 
     async fn reload(&mut self) -> Result<(), Trouble> {
         info!(app = %self.key.app, session = %self.key.session, "somebody else has written to the session; it is loaded again");
-        match load::load(self.actors.shared(), &self.key).await {
+        let known = self.origin.map(|origin| (origin.epoch, self.session.state().n));
+        match load::load(self.actors.shared(), &self.key, known).await {
             Ok(loaded) => {
                 self.session = loaded.session;
                 self.head = loaded.head;
                 self.recent = loaded.recent;
+                self.origin = loaded.origin;
                 self.since_snapshot = SNAPSHOT_EVERY;
                 Ok(())
             }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use prost::Message;
 use stentor_apps::AppSet;
 use stentor_cluster::{
-    EffectDelivery, Effects, Fanout, GatewayMessage, Ingress, Log, Ownership,
+    EffectDelivery, Effects, Fanout, GatewayMessage, Ingress, Log, Ownership, PartitionLog,
     local::{LocalBus, LocalEnds},
 };
 use stentor_router::{Config, LogFailed, Router};
@@ -28,6 +28,7 @@ pub struct Town {
     pub fanout: mpsc::Receiver<GatewayMessage>,
     pub gateway: GatewayId,
     pub app: AppId,
+    registry: prometheus::Registry,
     drain: CancellationToken,
     running: JoinHandle<Result<(), LogFailed>>,
     _apps: watch::Sender<Arc<AppSet>>,
@@ -44,9 +45,16 @@ pub struct Socket {
 
 /// One app with a bot.
 pub fn apps() -> AppSet {
-    let text = "{apiVersion: stentor.dev/v1alpha1, kind: ChatApp, metadata: {name: demo}, \
-                spec: {bot: {url: 'http://127.0.0.1:9/bot'}}}";
-    AppSet::new([stentor_apps::parse(text, std::path::Path::new(".")).unwrap()])
+    apps_keeping("72h")
+}
+
+/// The same, whose log keeps what is as old as that.
+pub fn apps_keeping(log: &str) -> AppSet {
+    let text = format!(
+        "{{apiVersion: stentor.dev/v1alpha1, kind: ChatApp, metadata: {{name: demo}}, \
+         spec: {{bot: {{url: 'http://127.0.0.1:9/bot'}}, retention: {{log: {log}}}}}}}"
+    );
+    AppSet::new([stentor_apps::parse(&text, std::path::Path::new(".")).unwrap()])
 }
 
 impl Town {
@@ -69,19 +77,65 @@ impl Town {
         gateway: u64,
         config: Config,
         routers_bus: Arc<B>,
-        (bus, ends): (LocalBus, LocalEnds),
+        ends: (LocalBus, LocalEnds),
     ) -> Self {
-        let gateway = GatewayId(gateway);
-        let fanout = bus.join(gateway);
         let (sender, apps) = watch::channel(Arc::new(apps));
-        let drain = CancellationToken::new();
         let registry = prometheus::Registry::new();
         let router =
             Router::new(config, Arc::clone(log), Arc::clone(store), routers_bus, apps, &registry)
                 .unwrap();
+        Self::run(router, sender, gateway, ends, registry)
+    }
+
+    /// A router over a log that it shares with others.
+    pub fn open_shared<L: PartitionLog, S: Store>(
+        log: &Arc<L>,
+        store: &Arc<S>,
+        gateway: u64,
+        config: Config,
+    ) -> Self {
+        Self::open_shared_for(log, store, apps(), gateway, config)
+    }
+
+    /// The same, for these apps.
+    pub fn open_shared_for<L: PartitionLog, S: Store>(
+        log: &Arc<L>,
+        store: &Arc<S>,
+        apps: AppSet,
+        gateway: u64,
+        config: Config,
+    ) -> Self {
+        let (bus, ends) = LocalBus::new();
+        let (sender, apps) = watch::channel(Arc::new(apps));
+        let registry = prometheus::Registry::new();
+        let (log, store) = (Arc::clone(log), Arc::clone(store));
+        let routers_bus = Arc::new(bus.clone());
+        let router = Router::shared(config, log, store, routers_bus, apps, &registry).unwrap();
+        Self::run(router, sender, gateway, (bus, ends), registry)
+    }
+
+    fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+        router: Router<L, S, B>,
+        apps: watch::Sender<Arc<AppSet>>,
+        gateway: u64,
+        (bus, ends): (LocalBus, LocalEnds),
+        registry: prometheus::Registry,
+    ) -> Self {
+        let gateway = GatewayId(gateway);
+        let fanout = bus.join(gateway);
+        let drain = CancellationToken::new();
         let running = tokio::spawn(router.run(ends.requests, ends.changes, drain.clone()));
         let app = AppId::try_new("demo").unwrap();
-        Self { bus, effects: ends.effects, fanout, gateway, app, drain, running, _apps: sender }
+        let effects = ends.effects;
+        Self { bus, effects, fanout, gateway, app, registry, drain, running, _apps: apps }
+    }
+
+    /// What a gauge says.
+    pub fn metric(&self, name: &str) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        let metric = family.get_metric().first().unwrap();
+        metric.get_gauge().get_value()
     }
 
     pub fn socket(&self, number: u64, user: &str) -> Socket {

@@ -7,8 +7,11 @@
     reason = "a test"
 )]
 
+mod epochs;
 mod harness;
+mod moody_store;
 mod ownership;
+mod projection;
 mod retention;
 mod slow_log;
 
