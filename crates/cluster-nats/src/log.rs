@@ -32,6 +32,7 @@ use self::{contested::Contested, heads::Scans, known::Known};
 use crate::{
     Connection,
     stream::{self, LogSettings, OpenError},
+    subjects::LogGroup,
 };
 
 /// The log of one log group.
@@ -77,6 +78,12 @@ impl NatsLog {
             batch: tokio::sync::Mutex::default(),
             settings,
         })
+    }
+
+    /// The log group.
+    #[must_use]
+    pub const fn group(&self) -> LogGroup {
+        self.settings.group
     }
 
     /// The name of the stream, for whoever reads the effects in it.

@@ -2,11 +2,14 @@
 //!
 //! Two processes may do any of it at once.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use async_nats::jetstream::{
     self, ErrorCode,
-    context::{CreateStreamErrorKind, KeyValueErrorKind},
+    context::{CreateStreamError, CreateStreamErrorKind, KeyValueErrorKind},
     kv,
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
 };
@@ -22,6 +25,10 @@ use crate::{
 const INCARNATION: &str = "stentor-incarnation";
 /// The oldest server that has atomic batches.
 const VERSION_MIN: (i64, i64, i64) = (2, 12, 0);
+
+/// For how long a cluster without a leader is asked again.
+const OPEN_FOR: Duration = Duration::from_secs(30);
+const OPEN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Which stream, and how it keeps what it is given.
 #[derive(Clone, Debug)]
@@ -98,6 +105,19 @@ pub(crate) struct Opened {
     pub(crate) incarnation: Incarnation,
 }
 
+// === impl OpenError ===
+
+impl OpenError {
+    /// Whether JetStream did not answer, rather than refuse.
+    fn may_pass(&self) -> bool {
+        let Self::JetStream { source, .. } = self else { return false };
+        match source.downcast_ref::<CreateStreamError>().map(CreateStreamError::kind) {
+            Some(CreateStreamErrorKind::JetStream(error)) => error.code() >= 500,
+            _ => true,
+        }
+    }
+}
+
 // === impl LogSettings ===
 
 impl LogSettings {
@@ -145,11 +165,25 @@ impl LogSettings {
     }
 }
 
-/// Makes the stream of a log group, or checks the one that is there.
+/// Makes the stream of a log group, or checks the one that is there. While a cluster elects its leader
+/// it does not answer at all, so that is tried for a while.
 pub(crate) async fn ensure(
     connection: &Connection,
     settings: &LogSettings,
 ) -> Result<Opened, OpenError> {
+    let begun = Instant::now();
+    loop {
+        match ensure_once(connection, settings).await {
+            Err(error) if error.may_pass() && begun.elapsed() < OPEN_FOR => {
+                tracing::warn!(error = %error, "JetStream cannot be asked just now");
+                tokio::time::sleep(crate::chance::less_up_to_half(OPEN_PAUSE)).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+async fn ensure_once(connection: &Connection, settings: &LogSettings) -> Result<Opened, OpenError> {
     let name = settings.stream_name();
     let (major, minor, patch) = VERSION_MIN;
     if !connection.client().is_server_compatible(major, minor, patch) {
