@@ -58,6 +58,7 @@ const PUBLISH: &[(&str, &[&str])] = &[
     ("$JS.API.STREAM.PEER.REMOVE.STENTOR_log_0", &[]),
     ("$JS.API.META.LEADER.STEPDOWN", &[]),
     ("$JS.API.ACCOUNT.PURGE.STENTOR", &[]),
+    ("$JS.API.INFO", &["router"]),
     ("$JS.API.STREAM.LIST", &["operator"]),
     ("$JS.API.CONSUMER.CREATE.STENTOR_log_0.mine", &["operator"]),
     ("$JS.API.CONSUMER.CREATE.STENTOR_log_0.mine.log.>", &["operator"]),

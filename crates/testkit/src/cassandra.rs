@@ -5,6 +5,7 @@
 //! its process. A write that was acknowledged survives a kill: the commit log is synced first.
 
 use std::{
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -241,7 +242,9 @@ impl Cassandra {
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
-            .stderr(log);
+            .stderr(log)
+            // Ctrl-C in a terminal is for whoever started it.
+            .process_group(0);
         self.child = Some(java.spawn().context("java cannot be started")?);
         Ok(())
     }

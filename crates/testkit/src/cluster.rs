@@ -42,6 +42,8 @@ pub struct ClusterOptions {
     pub log_level: String,
     /// Lines for the end of the settings of every role.
     pub extra: String,
+    /// Whether settings and logs of the roles stay when the cluster ends.
+    pub keep: bool,
 }
 
 /// A running cluster. Dropping it kills all of it.
@@ -54,6 +56,17 @@ pub struct Cluster {
     places: Places,
     topology: Topology,
     _folder: tempfile::TempDir,
+}
+
+/// Lets all temporary folders of this process, those of clusters among them, lie in this one.
+///
+/// # Errors
+/// Another one was chosen before, or it cannot be made.
+pub fn keep_files_under(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("failed to create {}", folder.display()))?;
+    tempfile::env::override_temp_dir(folder)
+        .map_err(|other| anyhow::anyhow!("temporary files lie in {}", other.display()))
 }
 
 // === impl ClusterOptions ===
@@ -70,6 +83,7 @@ impl ClusterOptions {
             drain_seconds: 10,
             log_level: "info".to_owned(),
             extra: String::new(),
+            keep: false,
         }
     }
 
@@ -96,7 +110,8 @@ impl Cluster {
     /// # Errors
     /// Something cannot be started, or does not become ready.
     pub async fn start(options: &ClusterOptions) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("stentor-cluster-").tempdir()?;
+        let mut folder = tempfile::Builder::new().prefix("stentor-cluster-").tempdir()?;
+        folder.disable_cleanup(options.keep);
         let database = async {
             if options.topology.database { Cassandra::start().await.map(Some) } else { Ok(None) }
         };

@@ -5,6 +5,7 @@
 
 use std::{
     fmt::Write as _,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -315,6 +316,8 @@ impl Nats {
             .arg(folder.join("nats.log"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            // Ctrl-C in a terminal is for whoever started it.
+            .process_group(0)
             .spawn()
             .with_context(|| format!("{} cannot be started", program.display()))?;
         self.node_mut(node)?.child = Some(child);

@@ -11,7 +11,9 @@
 mod api;
 mod bench;
 mod browser;
+mod chaos;
 mod client;
+mod cluster;
 mod conformance;
 mod layers;
 mod mutants;
@@ -42,7 +44,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Everything: layers, unit and contract tests, simulation, WebSocket conformance, the HTTP API, the JavaScript client, real browser and real bot
+    /// Everything: layers, unit and contract tests, simulation, a real cluster under faults, WebSocket conformance, the HTTP API, the JavaScript client, real browser and real bot
     Test(suite::Options),
     /// Seeded simulation of many schedules; a failure prints its seed and step
     Simulate(simulate::Options),
@@ -50,6 +52,10 @@ enum Task {
     Mutants(mutants::Options),
     /// Runs one benchmark in release mode; without a name it lists them
     Bench(bench::Options),
+    /// Starts a whole cluster from programs on this machine and prints its addresses; Ctrl-C ends it
+    Cluster(cluster::Options),
+    /// Faults on a real cluster under load, in full length; without names all of them
+    Chaos(chaos::Options),
     /// Who may depend on whom, file lengths, and things that must not be committed
     Layers,
     /// Fetches the pinned peers (real bot, widget, browser driver, conformance suites, NATS, Cassandra) into target/peers
@@ -75,6 +81,8 @@ fn run(task: Task) -> anyhow::Result<Report> {
         Task::Simulate(options) => simulate::run(&workspace, &options, &mut report)?,
         Task::Mutants(options) => mutants::run(&workspace, &options, &mut report)?,
         Task::Bench(options) => bench::run(&workspace, &options, &mut report)?,
+        Task::Cluster(options) => cluster::run(&workspace, &options, &mut report)?,
+        Task::Chaos(options) => chaos::run(&workspace, &options, &mut report)?,
         Task::Layers => layers::run(&workspace, &mut report)?,
         Task::Peers => peers::fetch_all(&workspace, &mut report),
     }

@@ -1,11 +1,16 @@
 //! `cargo xtask test`: all that can be proved on this machine, in the order from cheap to dear.
 
+use std::process::ExitStatus;
+
 use clap::ValueEnum;
 
 use crate::process::run_seen;
 use crate::report::Report;
 use crate::workspace::Workspace;
-use crate::{api, bench, browser, client, conformance, layers, simulate};
+use crate::{api, bench, browser, client, cluster, conformance, layers, simulate};
+
+/// Crates whose tests with the feature `real-servers` start NATS or Cassandra.
+const WITH_REAL_SERVERS: [&str; 2] = ["stentor-cluster-nats", "stentor-store-scylla"];
 
 /// Schedules simulated in every test run.
 const SEEDS_PER_RUN: u64 = 2000;
@@ -25,6 +30,7 @@ enum Part {
     Layers,
     Cargo,
     Simulation,
+    Cluster,
     Conformance,
     Api,
     Client,
@@ -49,6 +55,9 @@ pub(crate) fn run(
     if wanted(Part::Simulation) && built {
         let options = simulate::Options { seeds: SEEDS_PER_RUN, first_seed: 0 };
         simulate::run(workspace, &options, report)?;
+    }
+    if wanted(Part::Cluster) && built {
+        cluster_test(workspace, report)?;
     }
     if wanted(Part::Conformance) && built {
         conformance::run(workspace, report)?;
@@ -92,20 +101,53 @@ fn cargo_test(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> 
     println!("{PROPTEST_SEED}={}", seed.display());
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--workspace", "--no-fail-fast"]).env(PROPTEST_SEED, seed);
+    count("cargo test", |see| run_seen(&mut cargo, see), report)
+}
+
+/// The tests that talk to real servers: the adapters, and a whole cluster under faults.
+fn cluster_test(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
+    report.heading("tests with real servers");
+    if let Err(skip) = cluster::servers(workspace, true) {
+        report.skip(skip);
+        return Ok(());
+    }
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--no-fail-fast", "--features", "real-servers"]);
+    for package in WITH_REAL_SERVERS {
+        cargo.args(["--package", package]);
+    }
+    // What they have without real servers has run before.
+    cargo.args(["--test", "*"]);
+    count("cargo test with real servers", |see| run_seen(&mut cargo, see), report)?;
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--package", "stentor", "--test", "cluster"]);
+    // One cluster at a time.
+    cargo.args(["--features", "real-servers", "--", "--test-threads", "1"]);
+    count("cargo test of a whole cluster", |see| run_seen(&mut cargo, see), report)
+}
+
+/// Counts cargo's own result lines while it runs.
+pub(crate) fn count(
+    what: &str,
+    run: impl FnOnce(&mut dyn FnMut(&str)) -> anyhow::Result<ExitStatus>,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let mut passed = 0;
     let mut failed = Vec::new();
-    let status = run_seen(&mut cargo, |line| {
+    let status = run(&mut |line| {
         if let Some(counted) = line.strip_prefix("test result: ").and_then(passed_in) {
             passed += counted;
         } else if let Some(name) =
             line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
         {
-            failed.push(format!("cargo test: {name}"));
+            failed.push(format!("{what}: {name}"));
         }
     })?;
     report.passed_by_child(passed);
     if !status.success() && failed.is_empty() {
-        report.fail("cargo test", &format!("ended with {status}"));
+        report.fail(what, &format!("ended with {status}"));
+    } else if passed == 0 && failed.is_empty() {
+        report.fail(what, "no test ran");
     }
     for name in failed {
         report.failed_by_child(name);

@@ -116,7 +116,7 @@ pub(super) const TABLE: &[Layer] = &[
     ),
     layer("stentor-faultfs", Kind::Dev, &[TYPES, POSTOFFICE, WIRE, CLUSTER, STORE, EMBEDDED]),
     layer("stentor-bench", Kind::Dev, &[TOKENS]),
-    layer("xtask", Kind::Dev, &[]),
+    layer("xtask", Kind::Dev, &[TESTKIT]),
 ];
 
 // === impl Kind ===
