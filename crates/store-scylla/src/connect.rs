@@ -173,11 +173,15 @@ fn chain(cause: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Whether requests can be made, for those who make them.
+/// What requests are made with. While the probe finds that nothing answers, they fail at once instead of waiting
+/// for their time-out, each behind the others.
 pub(crate) fn connection(
     connection: &watch::Receiver<Option<Arc<Connection>>>,
     state: &watch::Receiver<State>,
 ) -> Result<Arc<Connection>, RequestError> {
-    let connected = connection.borrow().clone();
-    connected.ok_or_else(|| RequestError::NotConnected(*state.borrow()))
+    let state = *state.borrow();
+    match &*connection.borrow() {
+        Some(connected) if !state.is_hopeless() => Ok(connected.clone()),
+        _ => Err(RequestError::NotConnected(state)),
+    }
 }

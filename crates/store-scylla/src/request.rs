@@ -205,8 +205,8 @@ fn answer(cause: impl std::error::Error + Send + Sync + 'static) -> RequestError
 
 const fn outcome(cause: &ExecutionError) -> Outcome {
     match why(cause) {
-        Why::TooSlow => Outcome::TimedOut,
-        Why::NotYet | Why::NoNode | Why::TooFewReplicas | Why::Login => Outcome::Unreachable,
+        Why::TooSlow | Why::TooFewReplicas => Outcome::TimedOut,
+        Why::NotYet | Why::NoNode | Why::Login => Outcome::Unreachable,
         Why::NotAllowed | Why::Failed => Outcome::Refused,
     }
 }
@@ -264,10 +264,10 @@ const fn why_refused(cause: &RequestAttemptError) -> Why {
         RequestAttemptError::BrokenConnectionError(_)
         | RequestAttemptError::UnableToAllocStreamId => Why::NoNode,
         RequestAttemptError::DbError(cause, _) => match cause {
-            DbError::Unavailable { .. } => Why::TooFewReplicas,
-            DbError::ReadTimeout { .. } | DbError::WriteTimeout { .. } | DbError::Overloaded => {
-                Why::TooSlow
-            }
+            DbError::Unavailable { .. }
+            | DbError::ReadTimeout { .. }
+            | DbError::WriteTimeout { .. } => Why::TooFewReplicas,
+            DbError::Overloaded => Why::TooSlow,
             DbError::Unauthorized => Why::NotAllowed,
             DbError::AuthenticationError => Why::Login,
             _ => Why::Failed,

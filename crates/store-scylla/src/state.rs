@@ -51,6 +51,16 @@ impl State {
         matches!(self, Self::Ready)
     }
 
+    /// Whether a request would only wait for nothing. Where some replicas are missing, those of another key may
+    /// be there.
+    pub(crate) const fn is_hopeless(self) -> bool {
+        match self {
+            Self::Ready => false,
+            Self::SchemaNewer { .. } => true,
+            Self::Unreachable { why, .. } => matches!(why, Why::NoNode | Why::TooSlow),
+        }
+    }
+
     /// Whether somebody who reads the log has to be told: how long it lasts is no change.
     pub(crate) const fn differs(self, other: Self) -> bool {
         match (self, other) {
@@ -71,11 +81,7 @@ impl fmt::Display for State {
         match self {
             Self::Ready => formatter.write_str("database ready"),
             Self::Unreachable { since, why } => {
-                write!(
-                    formatter,
-                    "database unreachable since {} s: {why}",
-                    since.elapsed().as_secs()
-                )
+                write!(formatter, "database unreachable for {} s: {why}", since.elapsed().as_secs())
             }
             Self::SchemaNewer { found, known } => write!(
                 formatter,

@@ -1,6 +1,8 @@
 //! Every statement there is, prepared once per connection. All of them may be made twice: writes and deletes
 //! carry the time of their commit.
 
+use std::time::Duration;
+
 use scylla::{
     client::session::Session, errors::PrepareError, statement::prepared::PreparedStatement,
 };
@@ -11,6 +13,8 @@ const EVENTS_PAGE: i32 = 256;
 const KEYS_PAGE: i32 = 1_000;
 /// Places that one answer holds; a page of a list is seldom longer.
 const PLACES_PAGE: i32 = 100;
+/// What the probe may take: a database that is slower than that is of no use.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// All statements.
 #[derive(Debug)]
@@ -174,7 +178,12 @@ impl Statements {
             )
             .await?,
             days: keys("SELECT day FROM {ks}.listing_days WHERE app = ? AND day <= ?").await?,
-            probe: keys("SELECT version FROM {ks}.schema_versions WHERE version = 1").await?,
+            probe: {
+                let text = "SELECT version FROM {ks}.schema_versions WHERE version = 1";
+                let mut probe = keys(text).await?;
+                probe.set_request_timeout(Some(PROBE_TIMEOUT));
+                probe
+            },
         })
     }
 }

@@ -40,7 +40,7 @@ async fn f11_a_process_starts_without_its_database_and_uses_it_when_it_comes() {
     assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
     let state =
         reached(&store, |state| matches!(state, State::Unreachable { why: Why::NoNode, .. })).await;
-    assert!(state.to_string().starts_with("database unreachable since"), "{state}");
+    assert!(state.to_string().starts_with("database unreachable for"), "{state}");
     server.start_again().await.unwrap();
     reached(&store, State::is_ready).await;
     assert_eq!(insist(&store, 1).await, 0);
@@ -94,6 +94,11 @@ async fn i10_a_write_that_timed_out_may_be_made_again() {
     assert!(matches!(frozen, Err(StoreError::Unavailable(_))), "{frozen:?}");
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     reached(&store, is_down).await;
+    // Known to be frozen: nobody waits for it any more.
+    let begun = Instant::now();
+    let refused = store.session(&app("demo"), session(1)).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     server.resume().unwrap();
     reached(&store, State::is_ready).await;
     // Whether or not it was applied: a later write of the row stays, and the event is there once.
