@@ -23,7 +23,11 @@ pub(crate) struct RouterMetrics {
     pub(crate) release_seconds: Histogram,
     pub(crate) clock_offset_ms: IntGauge,
     pub(crate) requests: IntCounterVec,
+    /// Of `requests`.
+    pub(crate) requests_taken: IntCounter,
     pub(crate) fanout: IntCounterVec,
+    /// Of `fanout`.
+    pub(crate) fanout_sent: IntCounter,
     pub(crate) effects: IntCounterVec,
 }
 
@@ -31,6 +35,8 @@ pub(crate) struct RouterMetrics {
 #[derive(Clone, Debug)]
 pub(crate) struct CallerMetrics {
     pub(crate) requests: IntCounterVec,
+    /// Of `requests`.
+    pub(crate) answered: IntCounter,
     pub(crate) retries: IntCounter,
     pub(crate) outdated: IntCounter,
 }
@@ -69,7 +75,23 @@ impl LineMetrics {
 
 impl RouterMetrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let requests = counters(
+            registry,
+            "ingress_requests_total",
+            "Requests that arrived, by what became of them.",
+            "outcome",
+        )?;
+        let fanout = counters(
+            registry,
+            "fanout_messages_total",
+            "Messages to gateways, by what became of them.",
+            "outcome",
+        )?;
         Ok(Self {
+            requests_taken: requests.with_label_values(&["taken"]),
+            requests,
+            fanout_sent: fanout.with_label_values(&["sent"]),
+            fanout,
             owned: gauge(registry, "partitions_owned", "Partitions that this router owns.")?,
             term: gauge(registry, "term_highest", "The highest term among them.")?,
             taken: counters(
@@ -104,18 +126,6 @@ impl RouterMetrics {
                 "clock_offset_milliseconds",
                 "By how much this router's clock is ahead of the broker's.",
             )?,
-            requests: counters(
-                registry,
-                "ingress_requests_total",
-                "Requests that arrived, by what became of them.",
-                "outcome",
-            )?,
-            fanout: counters(
-                registry,
-                "fanout_messages_total",
-                "Messages to gateways, by what became of them.",
-                "outcome",
-            )?,
             effects: counters(
                 registry,
                 "effects_offered_total",
@@ -130,13 +140,15 @@ impl RouterMetrics {
 
 impl CallerMetrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let requests = counters(
+            registry,
+            "requests_total",
+            "Requests to owners of partitions, by how they ended.",
+            "outcome",
+        )?;
         Ok(Self {
-            requests: counters(
-                registry,
-                "requests_total",
-                "Requests to owners of partitions, by how they ended.",
-                "outcome",
-            )?,
+            answered: requests.with_label_values(&["answered"]),
+            requests,
             retries: counter(
                 registry,
                 "request_retries_total",

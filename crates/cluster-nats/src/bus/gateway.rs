@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BusFailure, BusSetupError, Tasks, end, first_end, line_metrics, watch_line};
 use crate::{
-    clock,
+    claims, clock,
     connect::Connection,
     fanout::Receiving,
     ingress::{Asker, Caller},
@@ -36,6 +36,7 @@ pub struct GatewayBusSettings {
 #[derive(Clone, Debug)]
 pub struct GatewayBus {
     asker: Asker,
+    connection: Connection,
 }
 
 /// What a gateway receives from.
@@ -100,7 +101,7 @@ impl GatewayBus {
         };
         let troubles = vec![Trouble::Unheard];
         let (state, state_end) = watch::channel(BusState { troubles, ..BusState::default() });
-        let bus = Self { asker: asker.clone() };
+        let bus = Self { asker: asker.clone(), connection: connection.clone() };
         let ends = GatewayEnds { messages: messages_end, state: state_end };
         let running = RunningGatewayBus {
             connection,
@@ -117,8 +118,14 @@ impl GatewayBus {
 }
 
 impl Ingress for GatewayBus {
+    const REMEMBERS: bool = true;
+
     async fn request(&self, partition: Partition, request: Bytes) -> Result<Bytes, BusError> {
         self.asker.request(partition, request).await
+    }
+
+    async fn claim(&self, name: &str) -> Result<bool, BusError> {
+        claims::claim(&self.connection, name).await
     }
 }
 

@@ -50,7 +50,11 @@ impl Sender {
 
     pub(crate) fn publish(&self, gateway: GatewayId, message: Bytes) -> PublishOutcome {
         let (outcome, label) = self.try_publish(gateway, message);
-        self.metrics.fanout.with_label_values(&[label]).inc();
+        if outcome == PublishOutcome::Sent {
+            self.metrics.fanout_sent.inc();
+        } else {
+            self.metrics.fanout.with_label_values(&[label]).inc();
+        }
         outcome
     }
 

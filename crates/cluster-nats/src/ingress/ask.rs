@@ -114,12 +114,12 @@ impl Asker {
         request: Bytes,
     ) -> Result<Bytes, BusError> {
         let asked = self.ask(partition, request).await;
-        let label = match asked {
-            Ok(_) => "answered",
-            Err(BusError::Unavailable) => "unavailable",
-            Err(_) => "no_answer",
-        };
-        self.shared.metrics.requests.with_label_values(&[label]).inc();
+        let requests = &self.shared.metrics.requests;
+        match asked {
+            Ok(_) => self.shared.metrics.answered.inc(),
+            Err(BusError::Unavailable) => requests.with_label_values(&["unavailable"]).inc(),
+            Err(_) => requests.with_label_values(&["no_answer"]).inc(),
+        }
         asked
     }
 

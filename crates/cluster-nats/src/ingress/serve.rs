@@ -138,7 +138,7 @@ impl Service {
             && self.open.len() < OPEN_MAX
             && self.desk.requests.try_send(request).is_ok();
         if is_taken {
-            self.desk.metrics.requests.with_label_values(&["taken"]).inc();
+            self.desk.metrics.requests_taken.inc();
             self.open.push(Answering { reply, answer: answered });
         } else {
             self.desk.metrics.requests.with_label_values(&["busy"]).inc();

@@ -115,6 +115,11 @@ impl RouterId {
         Member { role: Role::Router, name: self.name.clone(), incarnation: self.incarnation }
     }
 
+    /// Where other routers tell this one something: `own.<what>.<incarnation>`.
+    pub(crate) fn told_at(&self, what: &str) -> String {
+        format!("own.{what}.{:016x}", self.incarnation)
+    }
+
     /// Reads what [`fmt::Display`] writes.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (name, incarnation) = text.split_once('.')?;

@@ -126,7 +126,7 @@ impl Keeper {
         let Some(known) = known else { return };
         if let Some(owner) = known.record.owner.as_ref().filter(|owner| **owner != self.me) {
             debug!(%partition, %owner, "handed over a partition");
-            let subject = format!("own.give.{owner}");
+            let subject = owner.told_at("give");
             let given = format!("{partition} {} {}", known.revision, known.record.term);
             let client = self.connection.client().clone();
             // If it gets lost, the new owner reads it in the records.
@@ -140,7 +140,7 @@ impl Keeper {
         debug!(%partition, %owner, "asks for a partition");
         let asked = format!("{partition} {}", self.me);
         let client = self.connection.client();
-        if let Err(cause) = client.publish(format!("own.ask.{owner}"), asked.into()).await {
+        if let Err(cause) = client.publish(owner.told_at("ask"), asked.into()).await {
             debug!(%cause, "a partition could not be asked for");
         }
     }

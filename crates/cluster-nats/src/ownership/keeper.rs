@@ -134,7 +134,7 @@ impl Keeper {
         mut self,
         drain: CancellationToken,
     ) -> Result<(), async_nats::SubscribeError> {
-        let mut told = self.connection.client().subscribe(format!("own.*.{}", self.me)).await?;
+        let mut told = self.connection.client().subscribe(self.me.told_at("*")).await?;
         let mut tick = tokio::time::interval(self.timings.tick);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

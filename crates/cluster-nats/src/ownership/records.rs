@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use stentor_types::Partition;
 
 use super::record::{Known, Record};
-use crate::connect::Connection;
+use crate::{claims, connect::Connection};
 
 /// The bucket.
 const BUCKET: &str = "STENTOR_owner";
@@ -65,8 +65,10 @@ impl Records {
         Self { connection, replicas }
     }
 
-    /// Makes the bucket if it is not there.
+    /// Makes the bucket if it is not there, and that of names that are used up once.
     pub(crate) async fn ensure(&self) -> Result<(), ReadError> {
+        let made = claims::ensure(&self.connection, self.replicas).await;
+        made.map_err(ReadError::Server)?;
         let jetstream = self.connection.jetstream();
         if jetstream.get_key_value(BUCKET).await.is_ok() {
             return Ok(());

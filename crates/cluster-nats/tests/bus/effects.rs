@@ -17,10 +17,11 @@ use crate::harness::{
     TestGateway, TestRouter, connect, count, hurried, partition, soon, stays, until,
 };
 
-const STREAM: &str = "LOG";
+/// The name that the stream of a log group has.
+pub(crate) const STREAM: &str = "STENTOR_log_0";
 
-struct TestConnector {
-    bus: ConnectorBus,
+pub(crate) struct TestConnector {
+    pub(crate) bus: ConnectorBus,
     ends: ConnectorEnds,
     registry: Registry,
     stop: CancellationToken,
@@ -28,7 +29,7 @@ struct TestConnector {
 }
 
 impl TestConnector {
-    async fn start(url: &str, timings: Timings, open_max: usize) -> Self {
+    pub(crate) async fn start(url: &str, timings: Timings, open_max: usize) -> Self {
         let connection = connect(url, "connector").await;
         let registry = Registry::new();
         let name = MemberName::try_new("connector-0").unwrap();
@@ -41,29 +42,33 @@ impl TestConnector {
         Self { bus, ends, registry, stop, running }
     }
 
-    async fn next(&mut self) -> EffectDelivery {
+    pub(crate) async fn next(&mut self) -> EffectDelivery {
         soon("an effect", self.ends.effects.recv()).await.expect("it goes on")
     }
 
-    fn done(&self) -> f64 {
+    pub(crate) fn done(&self) -> f64 {
         count(&self.registry, "effects_total", Some("done"))
     }
 }
 
 async fn servers() -> (Nats, TestRouter) {
     let nats = Nats::start().await.unwrap();
-    let connection = connect(&nats.url(), "test").await;
+    make_stream(&nats.url()).await;
+    let router = TestRouter::start(&nats.url(), "a", hurried()).await;
+    (nats, router)
+}
+
+pub(crate) async fn make_stream(url: &str) {
+    let connection = connect(url, "test").await;
     let config = stream::Config {
         name: STREAM.to_owned(),
         subjects: vec!["log.0.>".to_owned(), "fx.0.>".to_owned()],
         ..stream::Config::default()
     };
     connection.jetstream().create_stream(config).await.unwrap();
-    let router = TestRouter::start(&nats.url(), "a", hurried()).await;
-    (nats, router)
 }
 
-fn offer(router: &TestRouter, effect: &'static str) {
+pub(crate) fn offer(router: &TestRouter, effect: &'static str) {
     let app = AppId::try_new("demo").unwrap();
     assert_eq!(
         router.bus.publish(&app, Bytes::from_static(effect.as_bytes())),

@@ -15,7 +15,7 @@ use prometheus::Registry;
 use stentor_cluster::{IngressRequest, Ownership, OwnershipChange};
 use stentor_cluster_nats::{
     BusFailure, BusState, Connection, ConnectionSettings, GatewayBus, GatewayBusSettings,
-    GatewayEnds, MemberName, RouterBus, RouterBusSettings, StateReceiver, Timings,
+    GatewayEnds, Login, MemberName, RouterBus, RouterBusSettings, StateReceiver, Timings,
 };
 use stentor_types::{GatewayId, Partition};
 use tokio::task::JoinHandle;
@@ -83,8 +83,14 @@ pub(crate) async fn stays(what: &str, within: Duration, mut holds: impl FnMut() 
     }
 }
 
+/// Connects; a user in the URL is a role that logs in with its own inbox.
 pub(crate) async fn connect(url: &str, name: &str) -> Connection {
-    let settings = ConnectionSettings::new(url, name);
+    let (user, url) = url.split_once(" at ").unwrap_or(("", url));
+    let mut settings = ConnectionSettings::new(url, name);
+    if !user.is_empty() {
+        settings.login = Login::User { user: user.to_owned(), password: format!("{user}-hush") };
+        settings.inbox_prefix = format!("_INBOX_{user}");
+    }
     soon("a connection", Connection::open(&settings)).await.unwrap()
 }
 

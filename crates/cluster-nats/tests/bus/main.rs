@@ -15,3 +15,4 @@ mod harness;
 mod ingress;
 mod ownership;
 mod proxy;
+mod rights;
