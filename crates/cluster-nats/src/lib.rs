@@ -4,6 +4,7 @@
 
 mod bus;
 mod chance;
+mod claims;
 mod clock;
 mod connect;
 mod effects;

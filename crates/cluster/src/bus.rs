@@ -64,6 +64,10 @@ pub struct EffectDelivery {
 
 /// From gateways and connectors to the owner of a partition.
 pub trait Ingress: fmt::Debug + Send + Sync + 'static {
+    /// Whether [`Self::claim`] remembers for all processes and beyond this one's life. Otherwise a
+    /// process is alone, and has to remember itself.
+    const REMEMBERS: bool = false;
+
     /// Asks the owner of `partition`; payloads are `bus.proto` requests and replies. Order among
     /// requests of one caller holds if it waits for each answer. Cancel safe: the outcome of a
     /// dropped request is unknown.
@@ -72,6 +76,13 @@ pub trait Ingress: fmt::Debug + Send + Sync + 'static {
         partition: Partition,
         request: Bytes,
     ) -> impl Future<Output = Result<Bytes, BusError>> + Send;
+
+    /// Uses up a name, of `A-Z a-z 0-9 _ -` and at most 64 of them, for a day at least. False if it was
+    /// used up before, by whatever process. Without [`Self::REMEMBERS`] it is always true.
+    fn claim(&self, name: &str) -> impl Future<Output = Result<bool, BusError>> + Send {
+        let _ = name;
+        async { Ok(true) }
+    }
 }
 
 /// From the owner of a session to the gateways that hold its connections.

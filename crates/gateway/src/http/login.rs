@@ -6,6 +6,7 @@ use http::{Request, StatusCode, header};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::json;
+use stentor_cluster::Ingress;
 
 use super::{Answer, answer, body};
 use crate::{
@@ -23,7 +24,7 @@ struct Code {
 }
 
 /// Spends a code for a cookie.
-pub(super) async fn login<B>(
+pub(super) async fn login<B: Ingress>(
     shared: &Arc<Shared<B>>,
     peer: IpAddr,
     request: Request<Incoming>,
@@ -41,8 +42,8 @@ pub(super) async fn login<B>(
         return answer::problem(StatusCode::BAD_REQUEST, "malformed", text);
     };
     let logins = &shared.logins;
-    let cookie =
-        logins.spend(&shared.apps(), &code).and_then(|claims| logins.cookie(&claims, encrypted));
+    let spent = logins.spend(&*shared.bus, &shared.apps(), &code).await;
+    let cookie = spent.and_then(|claims| logins.cookie(&claims, encrypted));
     match cookie {
         Ok(cookie) => {
             let mut answer = answer::empty(StatusCode::NO_CONTENT);

@@ -1,8 +1,8 @@
 //! People who log in on a page of the router: a code is spent once, for a cookie.
 //!
 //! The code is a token that an operator's key has signed; the cookie is one that the router has signed. Spent
-//! codes are remembered by this process until they expire, and codes made before it began are refused: after a
-//! restart nothing is known about them.
+//! codes are remembered by this process until they expire. Where nobody else remembers them, codes made before it
+//! began are refused, because nothing is known about them; in a cluster the bus knows.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,9 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, header};
+use sha2::{Digest as _, Sha256};
 use stentor_apps::{App, AppSet};
+use stentor_cluster::Ingress;
 use stentor_tokens::{
     Claims, Key, Keys, LIFE_MAX_S, Purpose, Role, TokenError, inspect, mint, verify_for,
 };
@@ -62,7 +64,12 @@ impl Logins {
     }
 
     /// Spends a code. Returns what goes into the cookie.
-    pub(crate) fn spend(&self, apps: &AppSet, code: &str) -> Result<Claims, LoginError> {
+    pub(crate) async fn spend<B: Ingress>(
+        &self,
+        bus: &B,
+        apps: &AppSet,
+        code: &str,
+    ) -> Result<Claims, LoginError> {
         let (_, _, told) = inspect(code).map_err(LoginError::Forged)?;
         let app = apps.get(&told.aud).ok_or(LoginError::NoApp)?;
         let believed = verify_for(code, &app.keys, app.id.as_str(), Some(Purpose::Login));
@@ -80,18 +87,17 @@ impl Logins {
             return Err(LoginError::Forged(TokenError::Revoked));
         }
         let now = now().as_secs();
-        if made.saturating_add(LEEWAY_S) < self.began {
+        if !B::REMEMBERS && made.saturating_add(LEEWAY_S) < self.began {
             return Err(LoginError::Stale);
         }
-        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        spent.retain(|_, until| until.saturating_add(LEEWAY_S) >= now);
-        if spent.len() >= SPENT_MAX {
-            return Err(LoginError::Busy);
+        let name = Sha256::digest(format!("{}\0{id}", claims.aud));
+        let name: String = name.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        self.remember(&name, claims.exp, now)?;
+        match bus.claim(&name).await {
+            Ok(true) => {}
+            Ok(false) => return Err(LoginError::Spent),
+            Err(_) => return Err(LoginError::Busy),
         }
-        if spent.insert(format!("{}\0{id}", claims.aud), claims.exp).is_some() {
-            return Err(LoginError::Spent);
-        }
-        drop(spent);
         Ok(Claims {
             purpose: Some(Purpose::Cookie),
             exp: now.saturating_add(LIFE_MAX_S),
@@ -99,6 +105,16 @@ impl Logins {
             by: Some(key),
             ..claims
         })
+    }
+
+    fn remember(&self, name: &str, until: u64, now: u64) -> Result<(), LoginError> {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.retain(|_, until| until.saturating_add(LEEWAY_S) >= now);
+        if spent.len() >= SPENT_MAX {
+            return Err(LoginError::Busy);
+        }
+        let before = spent.insert(name.to_owned(), until);
+        if before.is_some() { Err(LoginError::Spent) } else { Ok(()) }
     }
 
     /// The cookie for these claims.
