@@ -36,11 +36,20 @@ const SEARCH_CHARS_MAX: usize = 100;
 /// Changes that are on their way. At most one per session in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
-    changed: Mutex<HashMap<Key, (Timestamp, pb::Listed)>>,
+    changed: Mutex<HashMap<Key, Change>>,
     /// Gateways whose queues were full.
     missed: Mutex<HashSet<GatewayId>>,
     /// One flush at a time: a place must not be overtaken by an older one.
     flushing: tokio::sync::Mutex<()>,
+}
+
+/// What lists show of a session from now on.
+#[derive(Debug)]
+struct Change {
+    at: Timestamp,
+    listed: pb::Listed,
+    /// Gateways know of it; the store does not.
+    told: bool,
 }
 
 // === impl Lists ===
@@ -48,13 +57,14 @@ pub(crate) struct Lists {
 impl Lists {
     /// What lists show of a session has changed, at that time.
     pub(crate) fn change(&self, key: Key, at: Timestamp, listed: pb::Listed) {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (at, listed));
+        let change = Change { at, listed, told: false };
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(key, change);
     }
 
     /// Puts back what could not be written, unless something newer has come.
     fn put_back(&self, key: Key, at: Timestamp, listed: pb::Listed) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        changed.entry(key).or_insert((at, listed));
+        changed.entry(key).or_insert(Change { at, listed, told: true });
     }
 }
 
@@ -82,8 +92,15 @@ pub(crate) async fn flush<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     let mut tasks = tokio::task::JoinSet::new();
     let mut told: HashMap<AppId, Vec<pb::Listed>> = HashMap::new();
     let mut failed = None;
-    for (key, (at, listed)) in changed {
-        told.entry(key.app.clone()).or_default().push(listed.clone());
+    let down = shared.keeping.store_is_down();
+    for (key, Change { at, listed, told: known }) in changed {
+        if !known {
+            told.entry(key.app.clone()).or_default().push(listed.clone());
+        }
+        if down {
+            lists.put_back(key, at, listed);
+            continue;
+        }
         if tasks.len() >= TOGETHER_MAX {
             settle(lists, tasks.join_next().await, &mut failed);
         }

@@ -9,6 +9,7 @@
 //! Bounded in records and bytes. Overflow: the record is left out, and its place becomes a gap.
 
 mod jobs;
+mod part;
 mod work;
 
 use std::{
@@ -26,16 +27,13 @@ use stentor_store::SessionRow;
 use stentor_types::{EventNumber, Partition, Sequence, Timestamp};
 use tokio::{sync::Notify, time::Instant};
 
-use self::work::Work;
 pub(super) use self::work::{Ended, Job};
+use self::{part::Part, work::Work};
 
 /// Records that wait: seconds of a busy router, and of its own memory.
 const RECORDS_MAX: usize = 10_000;
 /// Their bytes.
 const BYTES_MAX: usize = 64 << 20;
-/// How long somebody may go on writing unheard: batches that were under way when a partition changed hands,
-/// or when their answer was lost.
-const UNHEARD: Duration = Duration::from_secs(10);
 /// A partition in which nothing has happened for this long is looked at, so that its cursor moves on.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -78,28 +76,6 @@ struct Inner {
 struct Limits {
     records: usize,
     bytes: usize,
-}
-
-/// A partition that is served.
-#[derive(Debug)]
-struct Part {
-    /// Everything before it has been seen, but for what the other fields name.
-    next: Sequence,
-    /// From here on records have to be read from the log.
-    gap: Option<Gap>,
-    /// When the oldest of them that is known of was written.
-    gap_since: Option<Timestamp>,
-    scanning: bool,
-    /// What did not fit while the log was being read.
-    missed: Option<Sequence>,
-    hold: Option<(Sequence, Instant)>,
-    open: BTreeMap<Sequence, Timestamp>,
-    saved: Sequence,
-    /// Which time it was taken.
-    term: u64,
-    touched: Instant,
-    /// It has not been read to its end since it was taken.
-    new: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,20 +227,7 @@ impl Inner {
     fn take(&mut self, partition: Partition) {
         self.give_up(partition);
         self.jobs += 1;
-        let part = Part {
-            next: Sequence(0),
-            gap: Some(Gap::Cursor),
-            gap_since: None,
-            scanning: false,
-            missed: None,
-            hold: None,
-            open: BTreeMap::new(),
-            saved: Sequence(0),
-            term: self.jobs,
-            touched: Instant::now(),
-            new: true,
-        };
-        self.parts.insert(partition, part);
+        self.parts.insert(partition, Part::new(self.jobs));
     }
 
     fn give_up(&mut self, partition: Partition) {
@@ -385,56 +348,6 @@ impl Inner {
             lag.sequences = lag.sequences.max(part.next.0.saturating_sub(cursor.0));
         }
         lag
-    }
-}
-
-// === impl Part ===
-
-impl Part {
-    /// Everything before it is in the store; nothing if that is not known yet.
-    fn cursor(&self) -> Option<Sequence> {
-        let gap = match self.gap {
-            Some(Gap::Cursor) => return None,
-            Some(Gap::At(from)) => from,
-            None => self.next,
-        };
-        let held = self.hold.map(|(from, _)| from);
-        let open = self.open.keys().next().copied();
-        let lowest = [self.missed, held, open].into_iter().flatten();
-        Some(lowest.fold(self.next.min(gap), Sequence::min))
-    }
-
-    /// Whether everything up to a record has been seen.
-    fn has_seen(&self, sequence: Sequence) -> bool {
-        let gap = match self.gap {
-            Some(Gap::Cursor) => return false,
-            Some(Gap::At(from)) => Some(from),
-            None => None,
-        };
-        gap.into_iter().chain(self.missed).all(|from| from > sequence)
-    }
-
-    fn miss(&mut self, sequence: Sequence, at: Timestamp) {
-        self.gap_since = Some(self.gap_since.map_or(at, |since| since.min(at)));
-        if self.scanning {
-            self.missed = Some(self.missed.map_or(sequence, |missed| missed.min(sequence)));
-            return;
-        }
-        self.gap = match self.gap {
-            Some(Gap::Cursor) => Some(Gap::Cursor),
-            Some(Gap::At(from)) => Some(Gap::At(from.min(sequence))),
-            None => Some(Gap::At(sequence)),
-        };
-    }
-
-    fn hold(&mut self, from: Sequence) {
-        let hold = self.hold.get_or_insert_with(|| (from, Instant::now() + UNHEARD));
-        hold.0 = hold.0.min(from);
-    }
-
-    /// The records `covered` need nothing more.
-    fn close(&mut self, covered: impl IntoIterator<Item = Sequence>) -> usize {
-        covered.into_iter().filter(|sequence| self.open.remove(sequence).is_some()).count()
     }
 }
 

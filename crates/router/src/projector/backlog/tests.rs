@@ -1,7 +1,7 @@
 use stentor_cluster::Header;
 use stentor_types::{AppId, Epoch, Incarnation, PlacementKey, SessionId, UserKey};
 
-use super::*;
+use super::{part::UNHEARD, *};
 
 fn app() -> AppId {
     AppId::try_new("demo").unwrap()
