@@ -46,6 +46,10 @@ pub struct SecondClient {
     reference: u64,
     /// The server could not take something just now; after this time all that is open is sent again.
     retry: Option<Duration>,
+    /// Whether it is the script of a page of the server itself, and says so.
+    at_page: bool,
+    /// The promise that was broken to it first. What else fails is the network.
+    pub broken: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -88,7 +92,16 @@ impl SecondClient {
             others: Vec::new(),
             reference: 0,
             retry: None,
+            at_page: false,
+            broken: None,
         }
+    }
+
+    /// The same as script of a page of the server itself.
+    #[must_use]
+    pub const fn at_page(mut self) -> Self {
+        self.at_page = true;
+        self
     }
 
     /// The same with a token of the operator.
@@ -101,7 +114,21 @@ impl SecondClient {
     /// The same visitor in another tab.
     #[must_use]
     pub fn other_tab(&self, instance: u64) -> Self {
-        Self::new(self.session.clone(), instance, self.token.clone())
+        let other = Self::new(self.session.clone(), instance, self.token.clone());
+        Self { at_page: self.at_page, ..other }
+    }
+
+    /// The same visitor in another tab, which asks for every event of the present numbering.
+    #[must_use]
+    pub fn from_the_first(&self, instance: u64) -> Self {
+        let session = Session::Id(self.sid.clone());
+        Self { session, epoch: self.epoch, ..self.other_tab(instance) }
+    }
+
+    /// The number of the last event that it has.
+    #[must_use]
+    pub const fn last(&self) -> u64 {
+        self.last
     }
 
     /// Dials, says hello, opens the session and sends again what was not answered.
@@ -109,7 +136,7 @@ impl SecondClient {
     /// # Errors
     /// Something of it fails, or breaks a promise.
     pub async fn connect(&mut self, port: u16) -> anyhow::Result<()> {
-        let socket = dial(port, "/v2?appId=demo").await?;
+        let socket = dial(port, "/v2?appId=demo", self.at_page).await?;
         self.socket = Some(socket);
         let mut hello = json!({"t": "hello", "app": "demo"});
         if let Some(token) = &self.token {
@@ -235,7 +262,10 @@ impl SecondClient {
             }
         }
         let frame = self.next_unchecked().await?;
-        self.take(&frame)?;
+        if let Err(broken) = self.take(&frame) {
+            self.broken.get_or_insert(broken.to_string());
+            return Err(broken);
+        }
         Ok(frame)
     }
 
@@ -348,7 +378,7 @@ impl SecondClient {
 /// # Errors
 /// The handshake fails, or the socket just ends.
 pub async fn closed_after(port: u16, path: &str, frames: &[Value]) -> anyhow::Result<u16> {
-    let mut socket = dial(port, path).await?;
+    let mut socket = dial(port, path, false).await?;
     for frame in frames {
         socket.send(Message::text(frame.to_string())).await?;
     }
@@ -360,10 +390,13 @@ pub async fn closed_after(port: u16, path: &str, frames: &[Value]) -> anyhow::Re
     }
 }
 
-async fn dial(port: u16, path: &str) -> anyhow::Result<WebSocketStream<TcpStream>> {
+async fn dial(port: u16, path: &str, at_page: bool) -> anyhow::Result<WebSocketStream<TcpStream>> {
     let mut request = format!("ws://127.0.0.1:{port}{path}").into_client_request()?;
     let headers = request.headers_mut();
     headers.insert("Sec-WebSocket-Protocol", HeaderValue::from_static("stentor.v2"));
+    if at_page {
+        headers.insert("Origin", HeaderValue::from_str(&format!("http://127.0.0.1:{port}"))?);
+    }
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let (socket, answer) = client_async(request, stream).await?;
     ensure!(

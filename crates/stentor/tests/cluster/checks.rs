@@ -1,0 +1,93 @@
+//! What must be true of every conversation after every fault. Texts are unique, so each check is one pass.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use stentor_testkit::SecondClient;
+
+use crate::{
+    load::Outcome,
+    visitors::{Legacy, Second, text},
+};
+
+/// Tabs that only read are numbered from here.
+const READERS: u64 = 1_000_000;
+
+/// Checks everybody; whoever was cut off comes back once more by each gateway.
+pub(crate) async fn always(outcome: &mut Outcome, ports: &[u16]) {
+    for (number, visitor) in outcome.second.iter_mut().enumerate() {
+        second(visitor, u64::try_from(number).unwrap() + 1, ports).await;
+    }
+    for visitor in &outcome.legacy {
+        widget(visitor);
+    }
+}
+
+async fn second(visitor: &mut Second, number: u64, ports: &[u16]) {
+    visitor.client.cut();
+    visitor.client.connect(ports[0]).await.unwrap_or_else(|error| panic!("{error:#}"));
+    // The bot's last turn may still be under way.
+    let last = format!("echo {}", text(number, visitor.said));
+    let is_last = |event: &Value| event["kind"] == "reply" && event.to_string().contains(&last);
+    let found = visitor.client.event("the last reply", is_last).await;
+    found.unwrap_or_else(|error| panic!("visitor {number}: {error:#}"));
+    // P1, I5, I6; I8 and I3 were checked with every frame.
+    visitor.client.check().unwrap_or_else(|error| panic!("visitor {number}: {error:#}"));
+    assert!(visitor.client.refused.is_empty(), "refused: {:?}", visitor.client.refused);
+    assert_eq!(visitor.client.broken, None);
+    let acked: Vec<_> = visitor.client.acked.keys().copied().collect();
+    assert_eq!(acked, (1..=visitor.said).collect::<Vec<_>>(), "I4: what was said is dealt with");
+    for (place, port) in ports.iter().enumerate() {
+        let instance = READERS + number * 100 + u64::try_from(place).unwrap();
+        let history = read(&visitor.client, instance, *port).await;
+        history_is_right(visitor, number, &history);
+    }
+}
+
+/// The whole session as a new tab sees it.
+async fn read(client: &SecondClient, instance: u64, port: u16) -> BTreeMap<u64, Value> {
+    let mut reader = client.from_the_first(instance);
+    reader.connect(port).await.unwrap_or_else(|error| panic!("{error:#}"));
+    while reader.last() < client.last() {
+        reader.next().await.unwrap_or_else(|error| panic!("{error:#}"));
+    }
+    reader.events
+}
+
+fn history_is_right(visitor: &Second, number: u64, history: &BTreeMap<u64, Value>) {
+    let numbers: Vec<_> = history.keys().copied().collect();
+    let whole: Vec<_> = (1..=*numbers.last().unwrap()).collect();
+    assert_eq!(numbers, whole, "I2: a hole in the session of visitor {number}");
+    for (n, event) in &visitor.client.events {
+        // I3, I9: what was seen is in the history, and the same.
+        assert_eq!(history.get(n), Some(event), "I3: event {n} of visitor {number}");
+    }
+    let mut said: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut replied: BTreeMap<String, usize> = BTreeMap::new();
+    for event in history.values() {
+        if let (Some("message"), Some(text)) = (event["kind"].as_str(), event["text"].as_str()) {
+            *said.entry(text).or_default() += 1;
+        }
+        if event["kind"] == "reply" {
+            let speech = &event["response"]["outputSpeech"];
+            let text = speech["displayText"].as_str().or_else(|| speech.as_str());
+            *replied.entry(text.unwrap_or_default().to_owned()).or_default() += 1;
+        }
+    }
+    for count in 1..=visitor.said {
+        let text = text(number, count);
+        assert_eq!(said.get(text.as_str()), Some(&1), "P1, P2: {text}");
+        assert_eq!(replied.get(&format!("echo {text}")), Some(&1), "P6: the reply to {text}");
+    }
+}
+
+fn widget(visitor: &Legacy) {
+    visitor.client.transcript().check(&["accessToken"]).unwrap();
+    let mut rows: BTreeMap<String, usize> = BTreeMap::new();
+    for row in visitor.client.transcript().rows() {
+        *rows.entry(row).or_default() += 1;
+    }
+    let twice: Vec<_> =
+        rows.iter().filter(|(row, count)| row.starts_with("echo visitor") && **count > 1).collect();
+    assert!(twice.is_empty(), "shown twice: {twice:?}");
+}

@@ -1,0 +1,146 @@
+//! A fault in the middle of conversations: everybody talks before, through and after it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use stentor_testkit::{PATIENCE, cluster::Cluster};
+use tokio::{task::JoinHandle, time::Instant};
+
+use crate::{
+    checks,
+    visitors::{self, Legacy, Second, Town},
+};
+
+/// Conversations of each dialect.
+const VISITORS: u64 = 8;
+/// What each of them says at least before the fault, and after it.
+const TEXTS_AROUND: u64 = 4;
+
+/// Everybody, after it all.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) second: Vec<Second>,
+    pub(crate) legacy: Vec<Legacy>,
+}
+
+/// People who are talking.
+pub(crate) struct Load {
+    town: Town,
+    progress: Vec<Arc<AtomicU64>>,
+    second: Vec<JoinHandle<anyhow::Result<Second>>>,
+    legacy: Vec<JoinHandle<anyhow::Result<Legacy>>>,
+}
+
+// === impl Load ===
+
+impl Load {
+    /// Everybody begins, and has got somewhere when this returns.
+    pub(crate) async fn begin(cluster: &Cluster) -> Self {
+        let town = Town { ports: cluster.gateway_ports(), stop: Arc::new(AtomicBool::new(false)) };
+        let mut load = Self { town, progress: vec![], second: vec![], legacy: vec![] };
+        for number in 0..VISITORS {
+            let progress: Arc<AtomicU64> = Arc::default();
+            load.progress.push(Arc::clone(&progress));
+            let talking = visitors::second(load.town.clone(), number + 1, progress);
+            load.second.push(tokio::spawn(talking));
+            let progress: Arc<AtomicU64> = Arc::default();
+            load.progress.push(Arc::clone(&progress));
+            let talking = visitors::legacy(load.town.clone(), number + 1, progress);
+            load.legacy.push(tokio::spawn(talking));
+        }
+        load.goes_on().await;
+        load
+    }
+
+    /// Waits until everybody has said several things more.
+    pub(crate) async fn goes_on(&mut self) {
+        let goals: Vec<u64> = self.said().into_iter().map(|said| said + TEXTS_AROUND).collect();
+        let until = Instant::now() + 2 * PATIENCE;
+        while self.said().iter().zip(&goals).any(|(said, goal)| said < goal) {
+            self.fail_early().await;
+            assert!(
+                Instant::now() < until,
+                "somebody does not get on: {:?}, goals {goals:?}",
+                self.said()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn said(&self) -> Vec<u64> {
+        self.progress.iter().map(|progress| progress.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Somebody who has stopped before being told to has failed.
+    async fn fail_early(&mut self) {
+        if let Some(place) = self.second.iter().position(JoinHandle::is_finished) {
+            let ended = self.second.swap_remove(place).await.unwrap();
+            panic!("a visitor of the second dialect gave up: {:#}", ended.unwrap_err());
+        }
+        if let Some(place) = self.legacy.iter().position(JoinHandle::is_finished) {
+            let ended = self.legacy.swap_remove(place).await.unwrap();
+            panic!("a widget gave up: {:#}", ended.unwrap_err());
+        }
+    }
+
+    /// Everybody says a little more, stops, and what must always hold is checked.
+    pub(crate) async fn end(mut self, cluster: &Cluster) -> Outcome {
+        self.goes_on().await;
+        self.town.stop.store(true, Ordering::Relaxed);
+        let mut outcome = Outcome { second: vec![], legacy: vec![] };
+        for visitor in self.second {
+            outcome.second.push(visitor.await.unwrap().unwrap_or_else(|error| panic!("{error:#}")));
+        }
+        for visitor in self.legacy {
+            outcome.legacy.push(visitor.await.unwrap().unwrap_or_else(|error| panic!("{error:#}")));
+        }
+        checks::always(&mut outcome, &cluster.gateway_ports()).await;
+        println!("{}", outcome.summary());
+        outcome
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// Longest time that an acknowledgement took.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.second.iter().map(|visitor| visitor.longest_wait).max().unwrap_or_default()
+    }
+
+    /// How often somebody was cut off.
+    pub(crate) fn came_back(&self) -> u64 {
+        let second = self.second.iter().map(|visitor| visitor.came_back);
+        second.chain(self.legacy.iter().map(|visitor| visitor.came_back)).sum()
+    }
+
+    /// What widgets said that nobody took.
+    pub(crate) fn lost(&self) -> Vec<&String> {
+        self.legacy.iter().flat_map(|visitor| &visitor.lost).collect()
+    }
+
+    fn summary(&self) -> String {
+        let said: u64 = self.second.iter().map(|visitor| visitor.said).sum();
+        let widgets: u64 = self.legacy.iter().map(|visitor| visitor.said).sum();
+        format!(
+            "{said} texts of the second dialect, longest wait {:?}; {widgets} of widgets, lost {}; {} times cut off",
+            self.longest_wait(),
+            self.lost().len(),
+            self.came_back(),
+        )
+    }
+}
+
+/// Deadlines are kept by a wide margin on an idle machine; a busy one gets three times as long.
+pub(crate) fn within(outcome: &Outcome, limit: Duration) {
+    let longest = outcome.longest_wait();
+    assert!(
+        longest <= 3 * limit,
+        "an acknowledgement took {longest:?}, three times {limit:?} are allowed"
+    );
+}

@@ -1,0 +1,22 @@
+//! A whole cluster of real processes, and what becomes of conversations when members of it die, freeze, are
+//! sent away or lose each other.
+//!
+//! `cargo xtask chaos` runs the same in full length. Names begin with the fault.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test"
+)]
+
+mod broker;
+mod calls;
+mod checks;
+mod database;
+mod gateways;
+mod load;
+mod routers;
+mod setting;
+mod visitors;

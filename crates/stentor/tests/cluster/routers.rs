@@ -1,0 +1,79 @@
+//! Routers die and freeze.
+
+use std::time::Duration;
+
+use stentor_testkit::cluster::{Cluster, ClusterOptions, topology::Kind};
+
+use crate::{
+    load::{Load, within},
+    setting::{Setting, times},
+};
+
+/// Longer than the others wait for somebody who is silent.
+const FROZEN: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f3_a_killed_router_delays_messages_and_loses_none() {
+    let mut setting = Setting::new(ClusterOptions::without_database).await;
+    let mut load = Load::begin(&setting.cluster).await;
+    let names = setting.cluster.names(Kind::Router);
+    for name in names.iter().cycle().take(times(20)) {
+        setting.cluster.kill(name).unwrap();
+        load.goes_on().await;
+        setting.cluster.start_again(name).await.unwrap();
+        load.goes_on().await;
+    }
+    let outcome = load.end(&setting.cluster).await;
+    assert!(outcome.lost().is_empty(), "P9: {:?}", outcome.lost());
+    assert_eq!(outcome.came_back(), 0, "sockets stay open while routers die");
+    within(&outcome, Duration::from_secs(5));
+    setting.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p8_a_router_that_is_asked_to_stop_is_hardly_noticed() {
+    let mut setting = Setting::new(ClusterOptions::without_database).await;
+    let mut load = Load::begin(&setting.cluster).await;
+    for name in setting.cluster.names(Kind::Router) {
+        let status = setting.cluster.stop(&name).await.unwrap();
+        assert!(status.success(), "{name}: {status}");
+        load.goes_on().await;
+        setting.cluster.start_again(&name).await.unwrap();
+        load.goes_on().await;
+    }
+    let outcome = load.end(&setting.cluster).await;
+    assert!(outcome.lost().is_empty(), "P9: {:?}", outcome.lost());
+    assert_eq!(outcome.came_back(), 0, "sockets stay open while routers go");
+    within(&outcome, Duration::from_millis(500));
+    setting.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f4_a_frozen_router_that_wakes_up_commits_nothing_that_is_not_its_own() {
+    let mut setting = Setting::new(ClusterOptions::without_database).await;
+    let mut load = Load::begin(&setting.cluster).await;
+    let names = setting.cluster.names(Kind::Router);
+    for name in names.iter().cycle().take(times(4)) {
+        setting.cluster.pause(name).unwrap();
+        // The length of the fault itself.
+        tokio::time::sleep(FROZEN).await;
+        load.goes_on().await;
+        setting.cluster.resume(name).unwrap();
+        load.goes_on().await;
+    }
+    let refused = refused(&setting.cluster).await;
+    println!("{refused} commits were refused by compare-and-set");
+    let outcome = load.end(&setting.cluster).await;
+    assert!(outcome.lost().is_empty(), "P9: {:?}", outcome.lost());
+    assert_eq!(outcome.came_back(), 0, "sockets stay open while routers freeze");
+    within(&outcome, Duration::from_secs(5));
+    setting.end().await;
+}
+
+async fn refused(cluster: &Cluster) -> f64 {
+    let mut refused = 0.0;
+    for name in cluster.names(Kind::Router) {
+        refused += cluster.metric(&name, "stentor_log_conflicts_total").await.unwrap();
+    }
+    refused
+}

@@ -1,0 +1,202 @@
+//! Visitors who talk while the cluster suffers: they say one thing after the other, come back by another
+//! gateway when they are cut off, and remember how long they had to wait.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use stentor_testkit::{LegacyClient, PATIENCE, SecondClient};
+use tokio::time::Instant;
+
+/// Between two things said. Load, not synchronisation: nobody types faster.
+const PACE: Duration = Duration::from_millis(60);
+/// Longest pause before somebody who was cut off comes back.
+const COME_BACK: Duration = Duration::from_millis(400);
+
+/// What all visitors of a run share.
+#[derive(Clone, Debug)]
+pub(crate) struct Town {
+    /// Gateways, in the order in which somebody who is cut off tries them.
+    pub(crate) ports: Vec<u16>,
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+/// A visitor of the second dialect, after the conversation.
+#[derive(Debug)]
+pub(crate) struct Second {
+    pub(crate) client: SecondClient,
+    pub(crate) said: u64,
+    /// Longest time from a text to its acknowledgement, over all attempts.
+    pub(crate) longest_wait: Duration,
+    pub(crate) came_back: u64,
+}
+
+/// A widget, after the conversation.
+#[derive(Debug)]
+pub(crate) struct Legacy {
+    pub(crate) client: LegacyClient,
+    pub(crate) said: u64,
+    pub(crate) came_back: u64,
+    /// Texts that no reply came to before their socket ended, and none after it.
+    pub(crate) lost: Vec<String>,
+}
+
+// === impl Town ===
+
+impl Town {
+    fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    fn port(&self, place: u64) -> u16 {
+        self.ports[usize::try_from(place).unwrap() % self.ports.len()]
+    }
+}
+
+/// What a visitor of the second dialect says to the bot as number `said`.
+pub(crate) fn text(number: u64, said: u64) -> String {
+    format!("visitor {number} says {said}")
+}
+
+/// Talks until told to stop.
+pub(crate) async fn second(
+    town: Town,
+    number: u64,
+    progress: Arc<AtomicU64>,
+) -> anyhow::Result<Second> {
+    let client = SecondClient::visitor(&format!("chat-{number}"), number).at_page();
+    let mut visitor = Second { client, said: 0, longest_wait: Duration::ZERO, came_back: number };
+    come(&mut visitor, &town).await?;
+    visitor.came_back = 0;
+    while town.goes_on() {
+        visitor.said += 1;
+        let begun = Instant::now();
+        // What fails to go out stays in the outbox.
+        let mut sent = visitor.client.say(&text(number, visitor.said)).await.map(drop);
+        let mid = visitor.said;
+        loop {
+            if sent.is_ok() {
+                sent = answered(&mut visitor.client, mid).await;
+            }
+            if sent.is_ok() {
+                break;
+            }
+            honest(&visitor.client)?;
+            visitor.came_back += 1;
+            come(&mut visitor, &town).await?;
+            sent = Ok(());
+        }
+        visitor.longest_wait = visitor.longest_wait.max(begun.elapsed());
+        progress.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(PACE).await;
+    }
+    Ok(visitor)
+}
+
+/// Reads until a message is dealt with.
+async fn answered(client: &mut SecondClient, mid: u64) -> anyhow::Result<()> {
+    while !client.acked.contains_key(&mid) {
+        if let Some(code) = client.refused.get(&mid) {
+            client.broken.get_or_insert(format!("message {mid} was refused: {code}"));
+            bail!("refused");
+        }
+        let frame = client.next().await?;
+        ensure!(frame["t"] != "resync", "there is a hole: open again");
+    }
+    Ok(())
+}
+
+/// Connects by one gateway after the other until one takes it.
+async fn come(visitor: &mut Second, town: &Town) -> anyhow::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(20);
+    for attempt in visitor.came_back.. {
+        visitor.client.cut();
+        let Err(error) = visitor.client.connect(town.port(attempt)).await else { return Ok(()) };
+        honest(&visitor.client)?;
+        ensure!(Instant::now() < until, "cannot come back: {error:#}");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(COME_BACK);
+    }
+    bail!("unreachable: attempts do not end")
+}
+
+fn honest(client: &SecondClient) -> anyhow::Result<()> {
+    client.broken.clone().map_or(Ok(()), |broken| bail!("a promise was broken: {broken}"))
+}
+
+/// A widget that talks until told to stop. Only once the bot has repeated a text does it say the next.
+pub(crate) async fn legacy(
+    town: Town,
+    number: u64,
+    progress: Arc<AtomicU64>,
+) -> anyhow::Result<Legacy> {
+    let user = LegacyClient::user_id(number);
+    let client = LegacyClient::new(&user, &format!("widget-{number}"), 0);
+    let mut visitor = Legacy { client, said: 0, came_back: number, lost: Vec::new() };
+    arrive(&mut visitor, &town).await?;
+    visitor.came_back = 0;
+    while town.goes_on() {
+        visitor.said += 1;
+        let text = text(number, visitor.said);
+        let wanted = format!("echo {text}");
+        let said = visitor.client.say(&text).await.is_ok()
+            && visitor.client.wait_for_text(&wanted).await.is_ok();
+        if !said {
+            visitor.came_back += 1;
+            arrive(&mut visitor, &town).await?;
+            // It may have been taken all the same; then its answer comes again, or is still to come, and
+            // is there before that to anything said later.
+            sync(&mut visitor, &town, number).await?;
+            if !visitor.client.transcript().rows().contains(&wanted) {
+                visitor.lost.push(text);
+            }
+        }
+        progress.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(PACE).await;
+    }
+    Ok(visitor)
+}
+
+/// Says something until it is answered.
+async fn sync(visitor: &mut Legacy, town: &Town, number: u64) -> anyhow::Result<()> {
+    for attempt in 0.. {
+        let text = format!("sync {attempt} of {number} after {}", visitor.said);
+        let answered = visitor.client.say(&text).await.is_ok()
+            && visitor.client.wait_for_text(&format!("echo {text}")).await.is_ok();
+        if answered {
+            return Ok(());
+        }
+        ensure!(attempt < 20, "nothing is answered");
+        visitor.came_back += 1;
+        arrive(visitor, town).await?;
+    }
+    bail!("unreachable: attempts do not end")
+}
+
+async fn arrive(visitor: &mut Legacy, town: &Town) -> anyhow::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    for attempt in visitor.came_back.. {
+        visitor.client.cut();
+        let port = town.port(attempt);
+        let origin = format!("http://127.0.0.1:{port}");
+        let connected = visitor
+            .client
+            .connect_from(port, "/dev?appId=demo", "emitNoWs", Some(&origin))
+            .await
+            .context("no connection");
+        let joined = match connected {
+            Ok(()) => visitor.client.join().await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = joined else { return Ok(()) };
+        ensure!(Instant::now() < until, "cannot come back: {error:#}");
+        tokio::time::sleep(COME_BACK / 4).await;
+    }
+    bail!("unreachable: attempts do not end")
+}
