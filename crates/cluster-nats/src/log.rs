@@ -9,6 +9,7 @@
 mod append;
 mod codes;
 mod contested;
+mod delivery;
 mod headers;
 mod heads;
 mod known;

@@ -26,6 +26,8 @@ const INCARNATION: &str = "stentor-incarnation";
 /// The oldest server that has atomic batches.
 const VERSION_MIN: (i64, i64, i64) = (2, 12, 0);
 
+/// What a server must take in one message: a record and its headers. It is the server's default.
+const MESSAGE_MIN: usize = 1 << 20;
 /// For how long a cluster without a leader is asked again.
 const OPEN_FOR: Duration = Duration::from_secs(30);
 const OPEN_PAUSE: Duration = Duration::from_millis(500);
@@ -65,6 +67,9 @@ pub enum OpenError {
     /// The server has atomic batches switched off, or another one in the cluster is too old.
     #[error("the stream {0} has no atomic batches")]
     NoBatches(String),
+    /// The server takes no messages of the size that records may have.
+    #[error("NATS takes messages of at most {0} bytes; set `max_payload` to 1 MiB or more")]
+    SmallMessages(usize),
     /// A server acknowledges before the disk has it.
     #[error(
         "the NATS server {0} acknowledges before the disk has it: set `jetstream {{ sync_interval: always }}`"
@@ -188,6 +193,10 @@ async fn ensure_once(connection: &Connection, settings: &LogSettings) -> Result<
     let (major, minor, patch) = VERSION_MIN;
     if !connection.client().is_server_compatible(major, minor, patch) {
         return Err(OpenError::Old(connection.client().server_info().version));
+    }
+    let largest = connection.client().server_info().max_payload;
+    if largest < MESSAGE_MIN {
+        return Err(OpenError::SmallMessages(largest));
     }
     check_fsync(settings).await?;
     let jetstream = connection.jetstream();

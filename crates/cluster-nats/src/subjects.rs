@@ -42,10 +42,16 @@ pub fn records_of(group: LogGroup, partition: Partition) -> String {
     format!("log.{}.{partition}.>", group.0)
 }
 
+/// All records of a group.
+#[must_use]
+pub fn all_records(group: LogGroup) -> String {
+    format!("log.{}.>", group.0)
+}
+
 /// All that a group's stream takes.
 #[must_use]
 pub fn of_group(group: LogGroup) -> Vec<String> {
-    vec![format!("log.{}.>", group.0), format!("fx.{}.>", group.0)]
+    vec![all_records(group), format!("fx.{}.>", group.0)]
 }
 
 /// The entity whose records lie at a subject; nothing if it is no such subject.

@@ -9,12 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::jetstream::consumer::{DeliverPolicy, push};
-use futures_util::StreamExt as _;
+use async_nats::jetstream::consumer::DeliverPolicy;
 use stentor_cluster::{Entity, Head, LogError};
-use stentor_types::{Partition, Sequence};
+use stentor_types::Partition;
 
-use super::{NatsLog, headers::Marked, trouble::Trouble};
+use super::{NatsLog, delivery::Delivered, headers::Marked};
 use crate::subjects;
 
 /// How long the pages of a scan are served from it.
@@ -22,10 +21,6 @@ const PAGES_FOR: Duration = Duration::from_secs(60);
 /// Scans whose later pages are kept, some MB each. Overflow: the oldest is dropped, and whoever still
 /// pages through it causes a new one.
 const SCANS_MAX: usize = 4;
-/// Silence after which the server is asked whether anything is still to come.
-const SILENCE: Duration = Duration::from_secs(1);
-/// Such questions until the scan is given up.
-const SILENCES_MAX: u32 = 10;
 
 /// Scans whose later pages may still be asked for.
 #[derive(Debug, Default)]
@@ -96,53 +91,14 @@ impl NatsLog {
 
     async fn scan_heads(&self, partition: Partition) -> Result<BTreeMap<Entity, Head>, LogError> {
         let first = self.info().await?.first_sequence;
-        let config = push::OrderedConfig {
-            deliver_subject: self.connection.client().new_inbox(),
-            filter_subject: subjects::records_of(self.settings.group, partition),
-            deliver_policy: DeliverPolicy::LastPerSubject,
-            headers_only: true,
-            ..push::OrderedConfig::default()
-        };
-        let consumer = self.stream.create_consumer(config).await;
-        let consumer = consumer.map_err(Trouble::of("asking for the heads of a partition"))?;
-        let name = consumer.cached_info().name.clone();
-        let found = if consumer.cached_info().num_pending == 0 {
-            Ok(BTreeMap::new())
-        } else {
-            self.collect_heads(consumer, first).await
-        };
-        // Left alone it would end after half a minute; the server allows a thousand.
-        let _ = self.stream.delete_consumer(&name).await;
-        found
-    }
-
-    async fn collect_heads(
-        &self,
-        consumer: async_nats::jetstream::consumer::Consumer<push::OrderedConfig>,
-        first: u64,
-    ) -> Result<BTreeMap<Entity, Head>, LogError> {
-        let what = "reading the heads of a partition";
-        let name = consumer.cached_info().name.clone();
-        let mut messages = consumer.messages().await.map_err(Trouble::of(what))?;
+        let group = self.settings.group;
+        let filter = subjects::records_of(group, partition);
+        let mut delivery = self.deliver(filter, DeliverPolicy::LastPerSubject).await?;
         let mut heads = BTreeMap::new();
-        let mut silences = 0;
-        loop {
-            let Ok(next) = tokio::time::timeout(SILENCE, messages.next()).await else {
-                // What was still to come may have been trimmed meanwhile.
-                let info = self.stream.consumer_info(&name).await;
-                silences += 1;
-                if info.is_ok_and(|info| info.num_pending == 0) {
-                    return Ok(heads);
-                } else if silences > SILENCES_MAX {
-                    return Err(Trouble::Late.into());
-                }
-                continue;
-            };
-            let message = next.ok_or(Trouble::Lost)?.map_err(Trouble::of(what))?;
-            let info = message.info().map_err(Trouble::of(what))?;
-            let (sequence, pending) = (Sequence(info.stream_sequence), info.pending);
+        while let Some(Delivered { sequence, message }) = self.next_delivered(&mut delivery).await?
+        {
             let headers = message.headers.clone().unwrap_or_default();
-            let entity = subjects::parse_entity(self.settings.group, message.subject.as_str());
+            let entity = subjects::parse_entity(group, message.subject.as_str());
             match (entity, Marked::read(&headers)) {
                 (Some(entity), Ok(marked)) => {
                     let snapshot = marked.snapshot_at(sequence).filter(|at| at.0 >= first);
@@ -153,9 +109,7 @@ impl NatsLog {
                     tracing::error!(subject = %message.subject, %sequence, known = entity.is_some(), "a message in the log is no record");
                 }
             }
-            if pending == 0 {
-                return Ok(heads);
-            }
         }
+        Ok(heads)
     }
 }

@@ -1,11 +1,10 @@
 //! What concerns a partition or the whole stream: its order, its cursors, and what it forgets.
 
 use async_nats::jetstream::{
-    consumer::{DeliverPolicy, push},
+    consumer::DeliverPolicy,
     kv::{self, Operation},
     stream::State,
 };
-use futures_util::StreamExt as _;
 use stentor_cluster::{LogError, Scan};
 use stentor_types::{Partition, Sequence, Timestamp};
 
@@ -144,20 +143,11 @@ impl NatsLog {
         if state.first_timestamp >= time {
             return Ok(Some(state.first_sequence));
         }
-        let config = push::OrderedConfig {
-            deliver_subject: self.connection.client().new_inbox(),
-            deliver_policy: DeliverPolicy::ByStartTime { start_time: time },
-            headers_only: true,
-            ..push::OrderedConfig::default()
-        };
-        let consumer = self.stream.create_consumer(config).await.map_err(Trouble::of(what))?;
-        let name = consumer.cached_info().name.clone();
-        let mut messages = consumer.messages().await.map_err(Trouble::of(what))?;
-        let next = tokio::time::timeout(self.settings.answer_timeout, messages.next()).await;
-        let _ = self.stream.delete_consumer(&name).await;
-        let message = next.map_err(|_| Trouble::Late)?.ok_or(Trouble::Lost)?;
-        let message = message.map_err(Trouble::of(what))?;
-        Ok(Some(message.info().map_err(Trouble::of(what))?.stream_sequence))
+        // An effect follows its record at once, so the records alone show where a time begins.
+        let filter = subjects::all_records(self.settings.group);
+        let policy = DeliverPolicy::ByStartTime { start_time: time };
+        let mut delivery = self.deliver(filter, policy).await?;
+        Ok(self.next_delivered(&mut delivery).await?.map(|delivered| delivered.sequence.0))
     }
 }
 

@@ -1,5 +1,5 @@
 //! The log on real servers: the contract of all logs, and what is JetStream's own.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod batches;
 mod contract;

@@ -30,6 +30,14 @@ async fn a_server_that_acknowledges_before_it_syncs_is_refused() {
 }
 
 #[tokio::test]
+async fn a_server_that_takes_only_small_messages_is_refused() {
+    let extra = "max_payload: 512KB\n".to_owned();
+    let server = Server::with(NatsOptions { extra, ..NatsOptions::default() }).await;
+    let error = refusal(&server.connection, server.settings()).await;
+    assert!(matches!(error, OpenError::SmallMessages(_)), "{error}");
+}
+
+#[tokio::test]
 async fn servers_that_nobody_can_ask_are_refused() {
     let server = Server::start().await;
     for urls in [vec![], vec!["http://127.0.0.1:1".to_owned()]] {
@@ -124,7 +132,13 @@ async fn a_changed_limit_is_taken_over_and_nothing_else() {
 async fn a_user_with_a_password_and_an_inbox_of_its_own_can_do_all_that_the_log_needs() {
     let extra = r#"
 authorization { users: [ { user: "router", password: "secret", permissions: {
-  publish: ["log.>", "fx.>", "$JS.API.>", "$KV.>", "$JS.FC.>"], subscribe: ["_INBOX_router.>"]
+  publish: [
+    "log.>", "fx.>", "$JS.API.INFO",
+    "$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.INFO.*",
+    "$JS.API.STREAM.MSG.GET.*", "$JS.API.STREAM.PURGE.*", "$JS.API.DIRECT.GET.>",
+    "$JS.API.CONSUMER.CREATE.*.*.log.>", "$JS.API.CONSUMER.INFO.>", "$JS.FC.>",
+    "$KV.STENTOR_cursors.>"
+  ], subscribe: ["_INBOX_router.>"]
 } } ] }"#;
     let nats = Nats::with(NatsOptions { extra: extra.to_owned(), ..NatsOptions::default() })
         .await
