@@ -104,3 +104,32 @@ impl fmt::Display for Why {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_outage_is_told_once_and_again_when_its_reason_changes() {
+        let begun = Instant::now();
+        let down = |why| State::Unreachable { since: begun, why };
+        let later = State::Unreachable { since: begun + Duration::from_secs(9), why: Why::NoNode };
+        assert!(State::Ready.differs(down(Why::NoNode)));
+        assert!(!down(Why::NoNode).differs(later));
+        assert!(down(Why::NoNode).differs(down(Why::Login)));
+        assert!(down(Why::Login).differs(State::Ready));
+        assert!(!State::Ready.differs(State::Ready));
+        let newer = |found| State::SchemaNewer { found, known: 1 };
+        assert!(newer(2).differs(newer(3)) && !newer(2).differs(newer(2)));
+        assert!(down(Why::NoNode).differs(newer(2)) && newer(2).differs(State::Ready));
+    }
+
+    #[test]
+    fn requests_are_given_up_at_once_only_where_nobody_could_answer_any() {
+        let down = |why| State::Unreachable { since: Instant::now(), why };
+        assert!(down(Why::NoNode).is_hopeless() && down(Why::TooSlow).is_hopeless());
+        assert!(!down(Why::TooFewReplicas).is_hopeless() && !State::Ready.is_hopeless());
+    }
+}
