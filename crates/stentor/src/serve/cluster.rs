@@ -107,6 +107,7 @@ pub(super) async fn open_log(
             | OpenError::NoBatches(_)
             | OpenError::LazyFsync(_)
             | OpenError::Unfit { .. }
+            | OpenError::SmallMessages(_)
             | OpenError::Random(_) => false,
         };
         if !passes {

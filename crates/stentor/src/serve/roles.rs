@@ -10,7 +10,7 @@ use stentor_cluster_nats::{
 };
 use stentor_connector::Connector;
 use stentor_gateway::Gateway;
-use stentor_router::{CommitLimits, Router};
+use stentor_router::{CommitLimits, History, Router};
 use stentor_service::{Config, shutdown_signal};
 use stentor_store::{Store, absent::NoStore};
 use stentor_telemetry::VERSION;
@@ -124,15 +124,16 @@ async fn serve_router(config: Config) -> anyhow::Result<ExitCode> {
     match &process.config.store {
         Some(database) => {
             let store = cluster::open_store(&process, database, apps.clone())?;
-            route(&process, store, apps).await
+            route(&process, store, History::Store, apps).await
         }
-        None => route(&process, NoStore, apps).await,
+        None => route(&process, NoStore, History::Nowhere, apps).await,
     }
 }
 
 async fn route<S: Store>(
     process: &Process,
     store: S,
+    history: History,
     apps: watch::Receiver<Arc<AppSet>>,
 ) -> anyhow::Result<ExitCode> {
     let drain = signalled()?;
@@ -150,11 +151,12 @@ async fn route<S: Store>(
     let (bus, ends, running) = RouterBus::new(connection.clone(), settings, &process.registry)?;
     let router_config = stentor_router::Config {
         commits: CommitLimits { commits: process.config.max_commits, ..CommitLimits::default() },
+        history,
         ..stentor_router::Config::default()
     };
     let (log, store, bus) = (Arc::new(log), Arc::new(store), Arc::new(bus));
     let router: Router<NatsLog, S, RouterBus> =
-        Router::new(router_config, log, store, bus, apps, &process.registry)?;
+        Router::shared(router_config, log, store, bus, apps, &process.registry)?;
     let (bus_drain, router_drain) = (CancellationToken::new(), CancellationToken::new());
     let mut owning = tokio::spawn(running.run(bus_drain.clone()));
     let mut routing = tokio::spawn(router.run(ends.requests, ends.changes, router_drain.clone()));
