@@ -34,11 +34,11 @@ impl<B: Ingress> Seat<B> {
         }
     }
 
-    /// It has its turn, and has not found out yet what it lacks.
+    /// It has its turn, and the client does not have everything yet.
     pub(super) fn is_catching_up(&self) -> bool {
         let reopening = matches!(self.jobs.front(), Some(Job::Reopen));
-        let doubts = self.shown.as_ref().is_some_and(super::shown::Shown::is_in_doubt);
-        self.looks && (reopening || doubts || self.fetching.is_some())
+        let behind = self.shown.as_ref().is_some_and(super::shown::Shown::is_behind);
+        self.looks && (reopening || behind)
     }
 
     /// Goes by the gateway's name from now on, if there is something to ask.

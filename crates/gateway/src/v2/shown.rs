@@ -111,9 +111,9 @@ impl Shown {
         self.head = EventNumber(u64::MAX);
     }
 
-    /// Nobody knows yet what was lost.
-    pub(super) const fn is_in_doubt(&self) -> bool {
-        self.head.0 == u64::MAX
+    /// There is more, or nobody knows yet.
+    pub(super) fn is_behind(&self) -> bool {
+        self.head > self.last
     }
 
     /// The head as the owner has told.

@@ -58,6 +58,36 @@ async fn p4_heads_make_both_dialects_fetch_what_they_lack_and_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn p4_a_hole_full_of_events_that_nobody_is_shown_is_crossed_at_once() {
+    let rig = TownRig::new(1).await;
+    let (one, _other, _second) = company(&rig).await;
+    lose_fanout(&rig, 100);
+    rig.town.with(|state| {
+        let session = state.session("s-1");
+        // More than one answer holds.
+        for _ in 0..20 {
+            state.happen(session, stentor_types::EventKind::Unknown);
+        }
+        state.bot_says(session, "after it");
+        state.tell_heads();
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(one.texts(), ["after it"]);
+    rig.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i16_a_head_of_another_numbering_makes_both_dialects_begin_anew() {
+    let rig = TownRig::new(1).await;
+    let (one, _other, second) = company(&rig).await;
+    rig.town.with(|state| state.tell_heads_of(2));
+    until(&one.heard, "the end", |frames| frames.iter().any(|frame| frame["closed"] == 1012)).await;
+    until(&second.heard, "a resync", |frames| frames.iter().any(|frame| frame["t"] == "resync"))
+        .await;
+    rig.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn i22_a_head_shows_places_of_sockets_that_are_gone() {
     let rig = TownRig::new(1).await;
     let session = rig.town.with(|state| state.session("s-1"));
@@ -79,6 +109,11 @@ async fn f7_after_a_loss_every_socket_looks_but_not_all_at_once() {
         let session = format!("s-{}", number % 10);
         widgets.push(Widget::join(&rig, number, &session).await);
     }
+    rig.town.with(|state| state.alias("v2:s-1", "s-1"));
+    let mut seconds = Vec::new();
+    for number in 1..=20 {
+        seconds.push(Second::open(&rig, number, "s-1").await);
+    }
     tokio::time::sleep(Duration::from_secs(1)).await;
     lose_fanout(&rig, 100);
     rig.town.with(|state| {
@@ -97,6 +132,11 @@ async fn f7_after_a_loss_every_socket_looks_but_not_all_at_once() {
     for widget in &widgets {
         assert_eq!(widget.texts(), all);
     }
+    let session = rig.town.with(|state| state.session("s-1"));
+    let head = rig.town.with(|state| state.sessions[&session].events.len() as u64);
+    for second in &seconds {
+        assert_eq!(second.numbers().1.last(), Some(&head));
+    }
     let most = rig.town.with(|state| state.fetching_most);
     assert!((32..=64).contains(&most), "{most} at once");
     rig.end().await;
@@ -113,8 +153,10 @@ async fn f7_an_owner_that_does_not_answer_holds_up_only_its_own_sockets() {
         state.takes = Duration::from_secs(60);
         state.tell(GatewayMessage::Missed);
     });
-    // All of them ask, although nobody is answered.
+    // All of them ask, although nobody is answered; before anybody asks a second time.
+    let began = tokio::time::Instant::now();
     rig.until("all have asked", |state| state.fetching_most >= 200).await;
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
     rig.end().await;
 }
 
@@ -123,9 +165,10 @@ async fn under_a_new_name_every_connection_is_attached_again_from_where_it_was()
     let rig = TownRig::new(1).await;
     let (one, other, second) = company(&rig).await;
     lose_fanout(&rig, 100);
-    bot_says(&rig, "while it was away");
+    let n = bot_says(&rig, "while it was away");
     rig.town.with(|state| state.rename(2));
     tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(second.numbers().1.contains(&n));
     assert_eq!(one.texts(), ["while it was away"]);
     assert_eq!(other.texts(), ["while it was away"]);
     lose_fanout(&rig, 0);

@@ -84,7 +84,8 @@ impl Story {
             }
             72..80 => town.with(|state| state.tell_heads()),
             80..87 => town.with(|state| state.tell(GatewayMessage::Missed)),
-            87..94 => {
+            87..90 => self.let_go(step).await,
+            90..94 => {
                 self.former.push(self.name);
                 self.name += 1;
                 // What is fanned out before it hears under the new name is lost.
@@ -101,6 +102,25 @@ impl Story {
         }
         let pause = [0, 1, 5, 100, 3_000][self.dice.below(5) as usize];
         tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+    }
+
+    /// Messages are taken, their answers are lost, and owners give the gateway up before it has another name.
+    async fn let_go(&mut self, step: u64) {
+        self.rig.town.with(|state| state.answers_lost = 100);
+        for (at, (widget, said)) in self.widgets.iter_mut().enumerate() {
+            let text = format!("widget {at} {step}");
+            widget.say(&text).await;
+            said.push(text);
+        }
+        let pause = self.dice.below(12);
+        tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+        let gone = self.name;
+        self.name += 1;
+        self.rig.town.with(|state| {
+            state.lose(stentor_types::GatewayId(gone));
+            state.answers_lost = 10;
+            state.rename(self.name);
+        });
     }
 
     /// The weather clears; then everybody has everything.

@@ -183,10 +183,15 @@ impl State {
 
     /// Every owner repeats how far its sessions are.
     pub(crate) fn tell_heads(&mut self) {
+        self.tell_heads_of(1);
+    }
+
+    /// The same in a certain numbering.
+    pub(crate) fn tell_heads_of(&mut self, epoch: u64) {
         let heads = self.sessions.iter().map(|(id, session)| pb::SessionHead {
             app: "demo".to_owned(),
             session: session_to_bytes(*id),
-            epoch: 1,
+            epoch,
             n: session.events.len() as u64,
             connections: session.connections(GatewayId(self.listens)),
         });
