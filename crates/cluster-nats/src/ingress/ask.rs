@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_nats::{Message, StatusCode};
@@ -36,7 +37,8 @@ struct Shared {
     from: Caller,
     timings: Timings,
     metrics: CallerMetrics,
-    /// Where answers come to: this, a dot, and the number of the try.
+    /// Where answers come to: this, a dot, and the number of the try. That number modulo the number of
+    /// partitions is the partition.
     inbox: String,
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, Waiting>>,
@@ -47,8 +49,11 @@ struct Shared {
 /// A try that waits for its answer.
 #[derive(Debug)]
 struct Waiting {
-    partition: Partition,
-    outcome: oneshot::Sender<Outcome>,
+    /// Told the answer.
+    answer: oneshot::Sender<Outcome>,
+    /// Told that it has to be tried again, unless an answer comes all the same: while a partition changes
+    /// hands, the old owner sends away what the new one answers.
+    again: Option<oneshot::Sender<Outcome>>,
     parts: Parts,
 }
 
@@ -140,24 +145,15 @@ impl Asker {
                 // It would only wait for the line, and go out long after it was given up.
                 Ok(Outcome::Nobody)
             };
-            let pause = match outcome {
+            match outcome {
                 Ok(Outcome::Answer(answer)) => return Ok(answer),
                 Ok(Outcome::Refused) => return Err(BusError::NoAnswer),
-                Ok(Outcome::Nobody | Outcome::Busy) => true,
-                Ok(Outcome::Unknown) => {
-                    result = BusError::NoAnswer;
-                    true
-                }
-                // Its owner may be frozen; by now another one may be there.
-                Err(_) => {
-                    result = BusError::NoAnswer;
-                    false
-                }
-            };
-            shared.metrics.retries.inc();
-            if pause {
-                tokio::time::sleep(chance::less_up_to_half(shared.timings.try_pause)).await;
+                Ok(Outcome::Nobody) => tokio::time::sleep(shared.pause()).await,
+                Ok(Outcome::Busy) => {}
+                // If it timed out, its owner may be frozen; by now another one may be there.
+                Ok(Outcome::Unknown) | Err(_) => result = BusError::NoAnswer,
             }
+            shared.metrics.retries.inc();
             if Instant::now() >= end {
                 return Err(result);
             }
@@ -168,15 +164,18 @@ impl Asker {
 // === impl Shared ===
 
 impl Shared {
+    /// One try. If it is to be tried again, some time has passed.
     async fn attempt(&self, partition: Partition, request: Bytes) -> Outcome {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (outcome, told) = oneshot::channel();
+        let number = self.next.fetch_add(u64::from(PARTITIONS), Ordering::Relaxed)
+            + u64::from(partition.number());
+        let ((answer, mut answered), (again, told)) = (oneshot::channel(), oneshot::channel());
         {
             let mut waiting = self.waiting();
             if waiting.len() >= WAITING_MAX {
-                return Outcome::Busy;
+                return Outcome::Nobody;
             }
-            waiting.insert(number, Waiting { partition, outcome, parts: Parts::default() });
+            let entry = Waiting { answer, again: Some(again), parts: Parts::default() };
+            waiting.insert(number, entry);
         }
         let _guard = Guard(self, number);
         let (subject, reply) = (self.from.subject(partition), format!("{}.{number}", self.inbox));
@@ -184,36 +183,63 @@ impl Shared {
         if sent.is_err() {
             return Outcome::Nobody;
         }
-        told.await.unwrap_or(Outcome::Unknown)
+        let again = tokio::select! {
+            biased;
+            answer = &mut answered => return answer.unwrap_or(Outcome::Unknown),
+            Ok(again) = told => again,
+        };
+        let answer = tokio::time::timeout(self.pause(), answered).await;
+        answer.ok().and_then(Result::ok).unwrap_or(again)
+    }
+
+    fn pause(&self) -> Duration {
+        chance::less_up_to_half(self.timings.try_pause)
     }
 
     /// Takes an answer to whoever waits for it.
     fn hand_out(&self, message: Message) {
         let number = message.subject.rsplit('.').next().and_then(|number| number.parse().ok());
         let Some(number) = number else { return };
+        let is_current = self.is_current(number, &message);
         let mut waiting = self.waiting();
-        let Some(entry) = waiting.get_mut(&number) else { return };
-        if let Some(outcome) = self.judge(entry, &message)
-            && let Some(entry) = waiting.remove(&number)
-        {
-            // Nobody waits any more: the guard was about to remove it.
-            let _ = entry.outcome.send(outcome);
+        let Some(entry) = waiting.get_mut(&number).filter(|_| is_current) else { return };
+        let Some(outcome) = entry.judge(&message) else { return };
+        // Whoever does not wait any more has removed the entry, or is about to.
+        if matches!(outcome, Outcome::Busy | Outcome::Unknown) {
+            let _ = entry.again.take().map(|again| again.send(outcome));
+        } else if let Some(entry) = waiting.remove(&number) {
+            let _ = entry.answer.send(outcome);
         }
     }
 
-    /// What an answer means; nothing if a better one is to be waited for.
-    fn judge(&self, entry: &mut Waiting, message: &Message) -> Option<Outcome> {
+    /// Whether nobody is known to have owned the partition after the one that answers. Answers that come
+    /// too late for anybody tell that, too.
+    fn is_current(&self, number: u64, message: &Message) -> bool {
+        let term = header(message.headers.as_ref(), TERM).and_then(|term| term.parse().ok());
+        let partition = usize::try_from(number % u64::from(PARTITIONS)).unwrap_or_default();
+        let (Some(term), Some(highest)) = (term, self.terms.get(partition)) else { return true };
+        let is_current = highest.fetch_max(term, Ordering::AcqRel) <= term;
+        if !is_current {
+            self.metrics.outdated.inc();
+        }
+        is_current
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    /// What an answer means; nothing if more is to come.
+    fn judge(&mut self, message: &Message) -> Option<Outcome> {
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             return Some(Outcome::Nobody);
         }
         let headers = message.headers.as_ref();
         let term: u64 = header(headers, TERM)?.parse().ok()?;
-        let highest = self.terms.get(usize::from(entry.partition.number()))?;
-        if highest.fetch_max(term, Ordering::AcqRel) > term {
-            // Somebody who does not know yet that it is not the owner any more.
-            self.metrics.outdated.inc();
-            return None;
-        }
         match header(headers, SAYS) {
             None => Some(Outcome::Answer(message.payload.clone())),
             Some(BUSY) => Some(Outcome::Busy),
@@ -223,14 +249,10 @@ impl Shared {
                 let mut words = says.split(' ');
                 let (page, number, count) = (words.next()?, words.next()?, words.next()?);
                 let (number, count) = (number.parse().ok()?, count.parse().ok()?);
-                let answer = entry.parts.add(term, number, count, &message.payload);
+                let answer = self.parts.add(term, number, count, &message.payload);
                 (page == PAGE).then_some(answer).flatten().map(Outcome::Answer)
             }
         }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,9 +6,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use async_nats::{HeaderMap, Message, Subject, Subscriber};
+use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use stentor_cluster::IngressRequest;
 use stentor_types::Partition;
 use tokio::sync::{mpsc, oneshot};
@@ -31,12 +31,12 @@ pub(crate) struct Desk {
     pub(crate) metrics: RouterMetrics,
 }
 
-/// The service of one partition. Dropping it ends it at once.
+/// The service of one partition. Dropping it ends it at once, and answers nobody any more.
 #[derive(Debug)]
 pub(crate) struct Serving {
     finish: CancellationToken,
-    stop: CancellationToken,
-    task: AbortOnDropHandle<()>,
+    give_up: CancellationToken,
+    _task: AbortOnDropHandle<()>,
 }
 
 struct Service {
@@ -61,7 +61,7 @@ struct Answering {
 impl Desk {
     /// Begins to take requests for a partition.
     pub(crate) fn serve(&self, partition: Partition, term: u64) -> Serving {
-        let (finish, stop) = (CancellationToken::new(), CancellationToken::new());
+        let (finish, give_up) = (CancellationToken::new(), CancellationToken::new());
         let service = Service {
             desk: self.clone(),
             partition,
@@ -69,8 +69,8 @@ impl Desk {
             finish: finish.clone(),
             open: FuturesUnordered::new(),
         };
-        let task = AbortOnDropHandle::new(tokio::spawn(service.run(stop.clone())));
-        Serving { finish, stop, task }
+        let task = AbortOnDropHandle::new(tokio::spawn(service.run(give_up.clone())));
+        Serving { finish, give_up, _task: task }
     }
 }
 
@@ -82,12 +82,11 @@ impl Serving {
         self.finish.cancel();
     }
 
-    /// Ends it, and returns when nothing can arrive any more.
-    pub(crate) async fn stop(self) {
+    /// What the router has not answered by now it will not answer: whoever waits has to ask again. From
+    /// now on it only sends away, so that nobody's request is lost between two owners.
+    pub(crate) fn give_up(&self) {
         self.finish.cancel();
-        self.stop.cancel();
-        // It has ended one way or the other.
-        let _ = self.task.await;
+        self.give_up.cancel();
     }
 }
 
@@ -97,8 +96,10 @@ impl Service {
     /// Inputs of the loop:
     /// - requests: from gateways and from connectors;
     /// - open: answers of the router;
-    /// - stop: ends the loop.
-    async fn run(mut self, stop: CancellationToken) {
+    /// - give up: nothing more comes from the router.
+    ///
+    /// It goes on until it is dropped, or the connection is closed.
+    async fn run(mut self, give_up: CancellationToken) {
         let client = self.desk.connection.client();
         let gateways = client.subscribe(Caller::Gateways.subject(self.partition)).await;
         let connectors = client.subscribe(Caller::Connectors.subject(self.partition)).await;
@@ -106,20 +107,23 @@ impl Service {
             warn!(partition = %self.partition, "requests cannot be listened to: the connection is closed");
             return;
         };
+        let mut has_given_up = false;
         loop {
             tokio::select! {
                 Some(request) = gateways.next() => self.take(request).await,
                 Some(request) = connectors.next() => self.take(request).await,
                 Some((reply, answer)) = self.open.next() => self.answer(reply, answer).await,
-                () = stop.cancelled() => break,
+                () = give_up.cancelled(), if !has_given_up => {
+                    has_given_up = true;
+                    for Answering { reply, mut answer } in std::mem::take(&mut self.open) {
+                        match answer.try_recv() {
+                            Ok(answer) => self.answer(reply, Ok(answer)).await,
+                            Err(_) => self.say(reply, Some(UNKNOWN), Bytes::new()).await,
+                        }
+                    }
+                }
                 else => return,
             }
-        }
-        for subscriber in [&mut gateways, &mut connectors] {
-            self.send_away(subscriber).await;
-        }
-        while let Some(Some((reply, answer))) = self.open.next().now_or_never() {
-            self.answer(reply, answer).await;
         }
     }
 
@@ -177,18 +181,6 @@ impl Service {
         let client = self.desk.connection.client();
         if let Err(cause) = client.publish_with_headers(reply, headers, payload).await {
             debug!(%cause, "an answer could not be sent");
-        }
-    }
-
-    /// Stops listening, and sends away those who have knocked until now.
-    async fn send_away(&self, subscriber: &mut Subscriber) {
-        if subscriber.unsubscribe().await.is_err() {
-            return;
-        }
-        while let Some(Some(message)) = subscriber.next().now_or_never() {
-            if let Some(reply) = message.reply {
-                self.say(reply, Some(BUSY), Bytes::new()).await;
-            }
         }
     }
 }

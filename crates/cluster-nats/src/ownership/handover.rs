@@ -1,7 +1,10 @@
 //! Giving partitions to other routers: when they ask, and when this one leaves.
 //!
-//! What is open is finished first; nobody is listened to any more before the record changes; and the
-//! new owner is told directly, so that nobody waits for the next reading of the records.
+//! What is open is finished first, then the record changes, and the new owner is told directly, so that
+//! nobody waits for the next reading of the records. Until the new owner surely listens, the old one
+//! goes on sending away whoever asks: a request that nobody hears would be missed only after seconds.
+
+use std::time::Duration;
 
 use async_nats::Message;
 use stentor_cluster::OwnershipChange;
@@ -18,9 +21,12 @@ use super::{
 };
 use crate::{
     clock,
-    ingress::Serving,
     members::{RouterId, Standing},
 };
+
+/// How long requests are sent away after a handover: far longer than a message takes to the new owner,
+/// and its subscription to all servers.
+const LINGER: Duration = Duration::from_millis(500);
 
 impl Keeper {
     /// Gives everything away.
@@ -76,8 +82,10 @@ impl Keeper {
             return;
         };
         self.holdings.clear(partition);
-        let serving = self.serving.remove(&partition);
-        self.pass(partition, revision, term, to, serving);
+        if let Some(serving) = self.serving.get(&partition) {
+            serving.give_up();
+        }
+        self.pass(partition, revision, term, to);
     }
 
     /// Writes the next owner's record: who asked for it, if it is still there, else the first in line;
@@ -88,7 +96,6 @@ impl Keeper {
         revision: u64,
         term: u64,
         to: Option<RouterId>,
-        serving: Option<Serving>,
     ) {
         self.book.set(partition, Slot::Passing);
         let well = self.members.view().well_routers(clock::now());
@@ -97,9 +104,6 @@ impl Keeper {
         let record = Record { owner, term: term.saturating_add(1) };
         let (records, pause) = (self.records.clone(), self.timings.try_pause);
         self.tasks.spawn(async move {
-            if let Some(serving) = serving {
-                serving.stop().await;
-            }
             loop {
                 match records.write(partition, revision, &record).await {
                     Ok(revision) => {
@@ -123,6 +127,14 @@ impl Keeper {
     pub(super) fn passed(&mut self, partition: Partition, known: Option<Known>) {
         self.book.set(partition, Slot::Free);
         self.desk.metrics.given_up.with_label_values(&["handed_over"]).inc();
+        if let Some(serving) = self.serving.remove(&partition) {
+            self.lingering += 1;
+            self.tasks.spawn(async move {
+                tokio::time::sleep(LINGER).await;
+                drop(serving);
+                Outcome::Lingered
+            });
+        }
         let Some(known) = known else { return };
         if let Some(owner) = known.record.owner.as_ref().filter(|owner| **owner != self.me) {
             debug!(%partition, %owner, "handed over a partition");

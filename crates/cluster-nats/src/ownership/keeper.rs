@@ -43,6 +43,7 @@ pub(super) enum Outcome {
     /// By how many microseconds this clock is ahead.
     Compared(Result<i128, ReadError>),
     TakenUp,
+    Lingered,
     Released(Partition),
     Passed(Partition, Option<Known>),
 }
@@ -61,6 +62,8 @@ pub(crate) struct Keeper {
     pub(super) serving: BTreeMap<Partition, Serving>,
     pub(super) tasks: JoinSet<Outcome>,
     pub(super) is_draining: bool,
+    /// Partitions handed over whose askers are still sent away.
+    pub(super) lingering: usize,
     lost: mpsc::Receiver<Partition>,
     state: watch::Sender<BusState>,
     checking: BTreeSet<Partition>,
@@ -105,6 +108,7 @@ impl Keeper {
             serving: BTreeMap::new(),
             tasks: JoinSet::new(),
             is_draining: false,
+            lingering: 0,
             lost,
             state,
             checking: BTreeSet::new(),
@@ -149,7 +153,8 @@ impl Keeper {
                 Some(message) = told.next() => self.hear(&message).await,
                 () = drain.cancelled(), if !self.is_draining => self.drain().await,
             }
-            if self.is_draining && self.book.slots().all(|(_, slot)| *slot == Slot::Free) {
+            let has_nothing = || self.book.slots().all(|(_, slot)| *slot == Slot::Free);
+            if self.is_draining && self.lingering == 0 && has_nothing() {
                 self.show();
                 return Ok(());
             }
@@ -261,6 +266,7 @@ impl Keeper {
             // The last comparison counts until the next.
             Outcome::Compared(Err(cause)) => debug!(%cause, "the broker's time is not known"),
             Outcome::TakenUp => self.taking_up = self.taking_up.saturating_sub(1),
+            Outcome::Lingered => self.lingering = self.lingering.saturating_sub(1),
             Outcome::Released(partition) => self.pass_on(partition),
             Outcome::Passed(partition, known) => self.passed(partition, known),
         }
@@ -274,7 +280,7 @@ impl Keeper {
         }
         let (revision, term) = (known.revision, known.record.term);
         if self.is_draining {
-            self.pass(partition, revision, term, None, None);
+            self.pass(partition, revision, term, None);
             return;
         }
         self.book.set(partition, Slot::Held { revision, term });
