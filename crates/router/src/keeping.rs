@@ -3,12 +3,23 @@
 //! A log of its own is emptied into the store record by record (`retention`). A shared log forgets by
 //! age, so everything in it is copied to the store as it comes (`projector`).
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use stentor_cluster::{LogError, PartitionLog};
 use stentor_types::Partition;
+use tokio::time::Instant;
 
 use crate::projector::Backlog;
+
+/// How long a store that was too slow is not asked again: sessions that are loaded one after the other must
+/// not each wait for it.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// Whether everything that the log has forgotten of a partition is in the store.
 type Seen<L> = for<'a> fn(
@@ -22,6 +33,8 @@ pub(crate) struct Keeping<L> {
     backlog: Option<Arc<Backlog>>,
     /// Nothing: the log forgets only what it is told to, once the store has it.
     seen: Option<Seen<L>>,
+    /// Until when the store is not asked for what can be done without.
+    quiet: Mutex<Option<Instant>>,
 }
 
 // === impl Keeping ===
@@ -29,7 +42,7 @@ pub(crate) struct Keeping<L> {
 impl<L> Keeping<L> {
     /// Old records are moved.
     pub(crate) const fn moved() -> Self {
-        Self { backlog: None, seen: None }
+        Self { backlog: None, seen: None, quiet: Mutex::new(None) }
     }
 
     /// What is to be written to the store, if it is written as it comes.
@@ -42,9 +55,17 @@ impl<L> Keeping<L> {
         self.seen.is_some()
     }
 
-    /// The store does not answer, as far as is known from what was written to it last.
+    /// The store does not answer, as far as is known from what was last written to it and read from it.
     pub(crate) fn store_is_down(&self) -> bool {
-        self.backlog.as_ref().is_some_and(|backlog| backlog.is_down())
+        let quiet = *self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        quiet.is_some_and(|until| until > Instant::now())
+            || self.backlog.as_ref().is_some_and(|backlog| backlog.is_down())
+    }
+
+    /// The store has not answered in time.
+    pub(crate) fn store_was_late(&self) {
+        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        *quiet = Some(Instant::now() + QUIET);
     }
 
     /// Whether everything that the log has forgotten of a partition is in the store.
@@ -60,7 +81,8 @@ impl<L: PartitionLog> Keeping<L> {
     /// Everything is copied to the store as it comes; nothing is, if there is no store to speak of.
     pub(crate) fn shared(store: bool) -> Self {
         let backlog = store.then(|| Arc::new(Backlog::default()));
-        Self { backlog, seen: Some(|log, partition| Box::pin(seen(log, partition))) }
+        let seen: Seen<L> = |log, partition| Box::pin(seen(log, partition));
+        Self { backlog, seen: Some(seen), quiet: Mutex::new(None) }
     }
 }
 

@@ -303,7 +303,10 @@ impl<L, S: Store, B> Shared<L, S, B> {
         }
         match tokio::time::timeout(STORE_PATIENCE, read).await {
             Ok(answer) => answer,
-            Err(late) => Err(StoreError::Unavailable(late.into())),
+            Err(late) => {
+                self.keeping.store_was_late();
+                Err(StoreError::Unavailable(late.into()))
+            }
         }
     }
 }

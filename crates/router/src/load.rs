@@ -80,7 +80,9 @@ pub(crate) enum LoadError {
     Decode(#[from] DecodeError),
     #[error("the log lacks what came before its first record, and the store has no row")]
     Hole,
-    #[error("somebody else writes to the session all the time")]
+    #[error(
+        "the session is never the same twice: somebody else writes to it, or the log cannot be read whole"
+    )]
     Contested,
 }
 
@@ -128,7 +130,7 @@ async fn try_load<L: Log, S: Store, B>(
     let Some(head) = shared.log.head(&key.entity()).await? else {
         return from_store(shared, key, known).await.map(Some);
     };
-    let tail = Tail::read(shared, key, &head).await?;
+    let Some(tail) = Tail::read(shared, key, &head).await? else { return Ok(None) };
     let row = if shared.keeping.is_shared() || !tail.is_whole() {
         match shared.row(key).await {
             Err(cause) if tail.is_whole() => {

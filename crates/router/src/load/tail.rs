@@ -32,17 +32,19 @@ pub(super) struct End {
 // === impl Tail ===
 
 impl Tail {
+    /// Nothing if it does not reach the head: what was there has been trimmed meanwhile, or is not to be had
+    /// where it was read.
     pub(super) async fn read<L: Log, S, B>(
         shared: &Shared<L, S, B>,
         key: &Key,
         head: &Head,
-    ) -> Result<Self, LoadError> {
+    ) -> Result<Option<Self>, LoadError> {
         let entity = key.entity();
         let mut commits = Vec::new();
         let mut from = head.snapshot.unwrap_or(Sequence(0));
         loop {
             let page = shared.log.read(&entity, from, PAGE_BYTES).await?;
-            let Some(last) = page.last().map(|record| record.sequence) else { break };
+            let Some(last) = page.last().map(|record| record.sequence) else { return Ok(None) };
             for record in page {
                 commits.push(decode_commit(&record.record)?);
             }
@@ -54,7 +56,7 @@ impl Tail {
         let last: &CommitRecord = commits.last().ok_or(LoadError::Hole)?;
         let (epoch, n, at) = (last.commit.epoch, last.commit.last(), last.commit.at);
         let end = End { epoch, n, at, log: last.log_incarnation };
-        Ok(Self { commits, end })
+        Ok(Some(Self { commits, end }))
     }
 
     /// The session can be brought back from them alone.

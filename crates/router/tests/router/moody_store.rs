@@ -20,6 +20,8 @@ pub struct MoodyStore {
     pub down: AtomicBool,
     /// Writes take place, and yet are reported as failed.
     pub forgetful: AtomicBool,
+    /// It does not answer at all, not even that it cannot.
+    pub hangs: AtomicBool,
     /// Whose writes are refused.
     pub refuses: Mutex<Option<SessionId>>,
     /// Writes that were tried.
@@ -35,7 +37,10 @@ impl MoodyStore {
         self.down.store(down, Ordering::SeqCst);
     }
 
-    fn ask(&self) -> Result<&MemoryStore, StoreError> {
+    async fn ask(&self) -> Result<&MemoryStore, StoreError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         if self.down.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("a test".into()));
         }
@@ -56,7 +61,7 @@ impl Store for MoodyStore {
         if *self.refuses.lock().unwrap() == Some(projection.session) {
             return Err(StoreError::Unavailable("too large for me".into()));
         }
-        self.ask()?.project(projection).await?;
+        self.ask().await?.project(projection).await?;
         self.written()
     }
 
@@ -67,7 +72,7 @@ impl Store for MoodyStore {
         from: EventNumber,
         to: EventNumber,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        self.ask()?.events(app, session, from, to).await
+        self.ask().await?.events(app, session, from, to).await
     }
 
     async fn session(
@@ -75,7 +80,7 @@ impl Store for MoodyStore {
         app: &AppId,
         session: SessionId,
     ) -> Result<Option<SessionRow>, StoreError> {
-        self.ask()?.session(app, session).await
+        self.ask().await?.session(app, session).await
     }
 
     async fn put_directory(
@@ -85,7 +90,7 @@ impl Store for MoodyStore {
         row: DirectoryRow,
     ) -> Result<(), StoreError> {
         self.writes.fetch_add(1, Ordering::SeqCst);
-        self.ask()?.put_directory(app, user, row).await?;
+        self.ask().await?.put_directory(app, user, row).await?;
         self.written()
     }
 
@@ -94,7 +99,7 @@ impl Store for MoodyStore {
         app: &AppId,
         user: UserKey,
     ) -> Result<Option<DirectoryRow>, StoreError> {
-        self.ask()?.directory(app, user).await
+        self.ask().await?.directory(app, user).await
     }
 
     async fn put_listing(
@@ -104,7 +109,7 @@ impl Store for MoodyStore {
         at: Timestamp,
         listing: Bytes,
     ) -> Result<(), StoreError> {
-        self.ask()?.put_listing(app, session, at, listing).await
+        self.ask().await?.put_listing(app, session, at, listing).await
     }
 
     async fn listing(
@@ -112,7 +117,7 @@ impl Store for MoodyStore {
         app: &AppId,
         session: SessionId,
     ) -> Result<Option<Listing>, StoreError> {
-        self.ask()?.listing(app, session).await
+        self.ask().await?.listing(app, session).await
     }
 
     async fn listings(
@@ -121,10 +126,10 @@ impl Store for MoodyStore {
         before: Option<(Timestamp, SessionId)>,
         limit: usize,
     ) -> Result<Vec<Listing>, StoreError> {
-        self.ask()?.listings(app, before, limit).await
+        self.ask().await?.listings(app, before, limit).await
     }
 
     async fn expire(&self, app: &AppId, before: Timestamp) -> Result<u64, StoreError> {
-        self.ask()?.expire(app, before).await
+        self.ask().await?.expire(app, before).await
     }
 }

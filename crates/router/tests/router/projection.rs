@@ -157,6 +157,24 @@ async fn f11_conversations_outlive_a_store_that_is_down_and_an_owner_that_dies_m
 }
 
 #[tokio::test(start_paused = true)]
+async fn f11_sessions_that_are_loaded_do_not_each_wait_for_a_store_that_hangs() {
+    let (log, store) = parts();
+    let moody = MoodyStore::over(&store);
+    let town = Town::open_shared(&log, &moody, 1, Config::default());
+    let mut sockets = visitors(&town, 20).await;
+    town.kill().await;
+    moody.hangs.store(true, Ordering::SeqCst);
+    let town = Town::open_shared(&log, &moody, 1, Config::default());
+    let begun = tokio::time::Instant::now();
+    for socket in &mut sockets {
+        town.say(socket, "hello").await;
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    town.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn f12_a_store_that_is_slow_to_answer_is_not_written_to_over_and_over() {
     let (log, store) = parts();
     let moody = MoodyStore::over(&store);
