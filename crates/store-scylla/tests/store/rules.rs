@@ -182,6 +182,28 @@ async fn what_is_past_its_retention_goes_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_after_a_removal_is_not_hidden_by_it() {
+    let database = Database::shared().await;
+    let store = database.store().await;
+    let (demo, id, user) = (app("demo"), session(1), UserKey([1; 16]));
+    let directory = |at| DirectoryRow { at: Timestamp(at), directory: Bytes::from_static(b"d") };
+    let write = async |at: u64| {
+        store.project(projection(id, vec![event(1, at)], Some(row(at)))).await.unwrap();
+        store.put_directory(&demo, user, directory(at)).await.unwrap();
+        store.put_listing(&demo, id, Timestamp(at), Bytes::new()).await.unwrap();
+    };
+    write(10).await;
+    assert_eq!(store.expire(&demo, Timestamp(20)).await.unwrap(), 1);
+    assert_eq!(store.session(&demo, id).await.unwrap(), None);
+    // By the clock of the commits and not by that of whoever removed.
+    write(11).await;
+    assert_eq!(all_events(&store, id).await, [event(1, 11)]);
+    assert_eq!(store.session(&demo, id).await.unwrap(), Some(row(11)));
+    assert_eq!(store.directory(&demo, user).await.unwrap(), Some(directory(11)));
+    assert_eq!(list(&store).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s6_values_are_never_read_as_cql() {
     let database = Database::shared().await;
     let store = database.store().await;
