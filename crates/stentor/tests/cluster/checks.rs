@@ -76,9 +76,16 @@ fn history_is_right(visitor: &Second, number: u64, history: &BTreeMap<u64, Value
     }
     for count in 1..=visitor.said {
         let text = text(number, count);
-        assert_eq!(said.get(text.as_str()), Some(&1), "P1, P2: {text}");
-        assert_eq!(replied.get(&format!("echo {text}")), Some(&1), "P6: the reply to {text}");
+        let shown = || shown(history);
+        assert_eq!(said.get(text.as_str()), Some(&1), "P1, P2: {text}\n{}", shown());
+        let reply = format!("echo {text}");
+        assert_eq!(replied.get(&reply), Some(&1), "P6: {reply}\n{}", shown());
     }
+}
+
+/// A session, one event per line, for whoever has to find out what went wrong.
+fn shown(history: &BTreeMap<u64, Value>) -> String {
+    history.values().map(|event| format!("{event}\n")).collect()
 }
 
 fn widget(visitor: &Legacy) {

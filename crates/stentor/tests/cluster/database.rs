@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     load::{Load, within},
+    routers::owner,
     setting::{Setting, times},
 };
 
@@ -19,9 +20,10 @@ async fn f11_conversations_go_on_without_a_database_also_with_a_new_owner() {
     let mut load = Load::begin(&setting.cluster).await;
     setting.cluster.kill("database").unwrap();
     load.goes_on().await;
-    setting.cluster.kill("router-1").unwrap();
+    let owner = owner(&setting.cluster).await;
+    setting.cluster.kill(&owner).unwrap();
     load.goes_on().await;
-    setting.cluster.start_again("router-1").await.unwrap();
+    setting.cluster.start_again(&owner).await.unwrap();
     // The length of the fault itself.
     tokio::time::sleep(AWAY * u32::try_from(times(60)).unwrap()).await;
     load.goes_on().await;

@@ -113,6 +113,11 @@ impl Outcome {
         self.second.iter().map(|visitor| visitor.longest_wait).max().unwrap_or_default()
     }
 
+    /// Longest time that a reply of the bot took.
+    pub(crate) fn longest_turn(&self) -> Duration {
+        self.second.iter().map(|visitor| visitor.longest_turn).max().unwrap_or_default()
+    }
+
     /// How often somebody was cut off.
     pub(crate) fn came_back(&self) -> u64 {
         let second = self.second.iter().map(|visitor| visitor.came_back);
@@ -128,8 +133,9 @@ impl Outcome {
         let said: u64 = self.second.iter().map(|visitor| visitor.said).sum();
         let widgets: u64 = self.legacy.iter().map(|visitor| visitor.said).sum();
         format!(
-            "{said} texts of the second dialect, longest wait {:?}; {widgets} of widgets, lost {}; {} times cut off",
+            "{said} texts of the second dialect, longest wait {:?}, for the bot {:?}; {widgets} of widgets, lost {}; {} times cut off",
             self.longest_wait(),
+            self.longest_turn(),
             self.lost().len(),
             self.came_back(),
         )

@@ -33,6 +33,8 @@ pub(crate) struct Second {
     pub(crate) said: u64,
     /// Longest time from a text to its acknowledgement, over all attempts.
     pub(crate) longest_wait: Duration,
+    /// The same to the bot's reply.
+    pub(crate) longest_turn: Duration,
     pub(crate) came_back: u64,
 }
 
@@ -70,28 +72,42 @@ pub(crate) async fn second(
     progress: Arc<AtomicU64>,
 ) -> anyhow::Result<Second> {
     let client = SecondClient::visitor(&format!("chat-{number}"), number).at_page();
-    let mut visitor = Second { client, said: 0, longest_wait: Duration::ZERO, came_back: number };
+    let mut visitor = Second {
+        client,
+        said: 0,
+        longest_wait: Duration::ZERO,
+        longest_turn: Duration::ZERO,
+        came_back: number,
+    };
     come(&mut visitor, &town).await?;
     visitor.came_back = 0;
     while town.goes_on() {
         visitor.said += 1;
         let begun = Instant::now();
+        let text = text(number, visitor.said);
         // What fails to go out stays in the outbox.
-        let mut sent = visitor.client.say(&text(number, visitor.said)).await.map(drop);
-        let mid = visitor.said;
+        let mut heard = visitor.client.say(&text).await.map(drop);
+        let (mid, reply) = (visitor.said, format!("echo {text}"));
+        let mut acked = None;
         loop {
-            if sent.is_ok() {
-                sent = answered(&mut visitor.client, mid).await;
+            if heard.is_ok() && acked.is_none() {
+                heard = answered(&mut visitor.client, mid).await;
+                acked = heard.is_ok().then(|| begun.elapsed());
             }
-            if sent.is_ok() {
+            if heard.is_ok() {
+                // Whoever talks on without listening fills the bot's queue, which is no fault.
+                heard = replied(&mut visitor.client, &reply).await;
+            }
+            if heard.is_ok() {
                 break;
             }
             honest(&visitor.client)?;
             visitor.came_back += 1;
             come(&mut visitor, &town).await?;
-            sent = Ok(());
+            heard = Ok(());
         }
-        visitor.longest_wait = visitor.longest_wait.max(begun.elapsed());
+        visitor.longest_wait = visitor.longest_wait.max(acked.unwrap_or_default());
+        visitor.longest_turn = visitor.longest_turn.max(begun.elapsed());
         progress.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(PACE).await;
     }
@@ -105,6 +121,22 @@ async fn answered(client: &mut SecondClient, mid: u64) -> anyhow::Result<()> {
             client.broken.get_or_insert(format!("message {mid} was refused: {code}"));
             bail!("refused");
         }
+        let frame = client.next().await?;
+        ensure!(frame["t"] != "resync", "there is a hole: open again");
+    }
+    Ok(())
+}
+
+/// Reads until the bot has replied; what came before the acknowledgement counts.
+async fn replied(client: &mut SecondClient, reply: &str) -> anyhow::Result<()> {
+    // A turn makes three events; the bot's reply is among the last.
+    let is_there = |client: &SecondClient| {
+        client.events.values().rev().take(64).any(|event| {
+            event["kind"] == "reply"
+                && event["response"]["outputSpeech"]["displayText"].as_str() == Some(reply)
+        })
+    };
+    while !is_there(client) {
         let frame = client.next().await?;
         ensure!(frame["t"] != "resync", "there is a hole: open again");
     }
