@@ -1,7 +1,7 @@
 //! Requests to the owners of partitions, and their answers.
 //!
-//! An owner listens on `in.g.<partition>` (from gateways) and `in.c.<partition>` (from connectors) with
-//! plain subscriptions: in a queue group a frozen member would go on getting its share. Whoever asks
+//! An owner listens on `in.g.<partition>` (from gateways), `in.c.<partition>` (from connectors) and
+//! `in.o.<partition>` (from operators, who are told what it remembers and can do nothing) with plain subscriptions: in a queue group a frozen member would go on getting its share. Whoever asks
 //! asks again until somebody answers; every request may therefore arrive more than once.
 //!
 //! Overflow: a request that finds the router's queue full is answered as busy; one that is larger than
@@ -46,15 +46,18 @@ const PAGE: &str = "page";
 pub(crate) enum Caller {
     Gateways,
     Connectors,
+    /// The command line: only asks what an owner remembers.
+    Operators,
 }
 
 // === impl Caller ===
 
 impl Caller {
-    fn subject(self, partition: Partition) -> String {
+    pub(crate) fn subject(self, partition: Partition) -> String {
         match self {
             Self::Gateways => format!("in.g.{partition}"),
             Self::Connectors => format!("in.c.{partition}"),
+            Self::Operators => format!("in.o.{partition}"),
         }
     }
 }

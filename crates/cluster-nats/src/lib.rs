@@ -14,6 +14,7 @@ mod log;
 mod members;
 mod metrics;
 mod monitor;
+pub mod operator;
 mod ownership;
 mod readiness;
 mod stream;

@@ -66,7 +66,29 @@ impl NatsLog {
         metrics: LogMetrics,
     ) -> Result<Self, OpenError> {
         let opened = stream::ensure(connection, &settings).await?;
-        Ok(Self {
+        Ok(Self::of(connection, settings, metrics, opened))
+    }
+
+    /// Opens a log that is there, to look at it: makes nothing, changes no limits.
+    ///
+    /// # Errors
+    /// It is not there, is not fit, or cannot be reached.
+    pub async fn open_existing(
+        connection: &Connection,
+        settings: LogSettings,
+        metrics: LogMetrics,
+    ) -> Result<Self, OpenError> {
+        let opened = stream::existing(connection, &settings).await?;
+        Ok(Self::of(connection, settings, metrics, opened))
+    }
+
+    fn of(
+        connection: &Connection,
+        settings: LogSettings,
+        metrics: LogMetrics,
+        opened: stream::Opened,
+    ) -> Self {
+        Self {
             connection: connection.clone(),
             stream: opened.stream,
             stream_name: settings.stream_name(),
@@ -78,7 +100,7 @@ impl NatsLog {
             scans: Scans::default(),
             batch: tokio::sync::Mutex::default(),
             settings,
-        })
+        }
     }
 
     /// The log group.

@@ -9,7 +9,7 @@ use std::{
 
 use async_nats::jetstream::{
     self, ErrorCode,
-    context::{CreateStreamError, CreateStreamErrorKind, KeyValueErrorKind},
+    context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind, KeyValueErrorKind},
     kv,
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
 };
@@ -88,6 +88,9 @@ pub enum OpenError {
         /// What is wrong.
         what: &'static str,
     },
+    /// Nobody has made it yet.
+    #[error("there is no stream {0}: no router has ever run with these servers and this account")]
+    Missing(String),
     /// JetStream did not do what it was asked.
     #[error("failed to prepare the stream {stream}")]
     JetStream {
@@ -218,6 +221,38 @@ async fn ensure_once(connection: &Connection, settings: &LogSettings) -> Result<
     Ok(Opened { stream, cursors, incarnation })
 }
 
+/// What is there already, for somebody who only looks at it.
+pub(crate) async fn existing(
+    connection: &Connection,
+    settings: &LogSettings,
+) -> Result<Opened, OpenError> {
+    let name = settings.stream_name();
+    let jetstream = connection.jetstream();
+    let stream = find(jetstream, &name).await?;
+    let config = &stream.cached_info().config;
+    check(config, settings)?;
+    let incarnation = config.metadata.get(INCARNATION).and_then(|text| parse(text));
+    let incarnation = incarnation.ok_or_else(|| OpenError::Unfit {
+        stream: name.clone(),
+        what: "it was not made by Stentor: its metadata names no incarnation",
+    })?;
+    let bucket = settings.bucket_name();
+    let cursors = jetstream.get_key_value(&bucket).await.map_err(failed(&bucket))?;
+    let stream = jetstream.get_stream_no_info(&name).await.map_err(failed(&name))?;
+    Ok(Opened { stream, cursors, incarnation })
+}
+
+async fn find(jetstream: &jetstream::Context, name: &str) -> Result<Stream, OpenError> {
+    jetstream.get_stream(name).await.map_err(|error| match error.kind() {
+        GetStreamErrorKind::JetStream(cause)
+            if cause.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+        {
+            OpenError::Missing(name.to_owned())
+        }
+        _ => failed(name)(error),
+    })
+}
+
 /// Gives the log a new incarnation, so that every session begins a new numbering with its next commit.
 /// To be done after the stream was restored from a backup, while no router runs.
 ///
@@ -229,7 +264,7 @@ pub async fn fence(
 ) -> Result<Incarnation, OpenError> {
     let name = settings.stream_name();
     let jetstream = connection.jetstream();
-    let stream = jetstream.get_stream(&name).await.map_err(failed(&name))?;
+    let stream = find(jetstream, &name).await?;
     let mut config = stream.cached_info().config.clone();
     check(&config, settings)?;
     let incarnation = random()?;

@@ -139,6 +139,11 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
                 let told = self.actors.send(&key, signal).is_ok() && answered.await.is_ok();
                 Ok(Some(reply::Kind::Signalled(told)))
             }
+            RequestOf::Explain(request) => {
+                let (session, n) = (session_id(&request.session)?, EventNumber(request.n));
+                let reply = self.actors.shared().hops.explain(session, n);
+                Ok(Some(reply::Kind::Explain(reply)))
+            }
         }
     }
 

@@ -16,6 +16,7 @@ mod dispatch;
 mod fresh;
 mod heads;
 mod history;
+mod hops;
 mod keeping;
 mod listed;
 mod lists;
@@ -115,6 +116,7 @@ pub(crate) struct Shared<L, S, B> {
     pub(crate) fresh: fresh::Fresh,
     pub(crate) attached: attached::Attached,
     pub(crate) heads: heads::Heads,
+    pub(crate) hops: hops::Hops,
     pub(crate) random: Random,
     pub(crate) metrics: Metrics,
     pub(crate) fail_point: Option<FailPoint>,
@@ -197,6 +199,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
             apps,
             committer,
             timers,
+            hops: hops::Hops::new(config.clock.now()),
             clock: config.clock,
             writer: random.number(),
             lists: lists::Lists::default(),

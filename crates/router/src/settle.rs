@@ -7,27 +7,41 @@ use prost::Message;
 use stentor_cluster::{Effects, Fanout, Log, Ownership, PublishOutcome};
 use stentor_postoffice::{Effect, State};
 use stentor_store::Store;
-use stentor_types::{ConnectionId, Control, GatewayId, Role, UserKey};
+use stentor_types::{ConnectionId, Control, GatewayId, Role, Timestamp, UserKey};
 use stentor_wire::{CommitRecord, connection_to_pb, pb, role_to_pb, session_to_bytes};
 
 use crate::{
     actor::Actor,
     actors::Key,
+    hops::{Hop, Sent},
     listed::{self, LastMessage},
 };
 
-/// Tells everybody. The actor's session is the one after the commit.
+/// Tells everybody. The actor's session is the one after the commit; `received` is when a gateway read the
+/// first frame that is in it.
 pub(crate) async fn settle<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     actor: &mut Actor<'_, L, S, B>,
     record: &CommitRecord,
+    received: Option<Timestamp>,
 ) {
+    let committed = actor.actors.shared().clock.now();
     for (event, bytes) in record.commit.events.iter().zip(&record.events) {
         actor.recent.push(event.n, bytes.clone());
     }
     let shared = actor.actors.shared();
     shared.metrics.events_committed(record.commit.events.len());
     note_receivers(actor);
-    fan_out(actor, &record.events);
+    let sent = fan_out(actor, &record.events);
+    shared.hops.note(Hop {
+        session: actor.key.session,
+        epoch: record.commit.epoch,
+        first: record.commit.first,
+        last: record.commit.last(),
+        received,
+        decided: record.commit.at,
+        committed,
+        sent,
+    });
     for event in &record.commit.events {
         let said = LastMessage::of_event(event);
         actor.last = Some(actor.last.take().unwrap_or_default().later(said));
@@ -60,10 +74,12 @@ pub(crate) fn list<L: Log, S: Store, B: Fanout + Effects + Ownership>(
 fn fan_out<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     actor: &Actor<'_, L, S, B>,
     events: &[Bytes],
-) {
+) -> Sent {
     let shared = actor.actors.shared();
     let state = actor.session.state();
-    for (gateway, connections) in receivers(state) {
+    let receivers = receivers(state);
+    let mut sent = Sent { gateways: receivers.keys().copied().collect(), missed: 0 };
+    for (gateway, connections) in receivers {
         let message = pb::Fanout {
             app: actor.key.app.as_str().to_owned(),
             session: session_to_bytes(actor.key.session),
@@ -77,10 +93,12 @@ fn fan_out<L: Log, S: Store, B: Fanout + Effects + Ownership>(
         if outcome == PublishOutcome::Full {
             // The gateway must learn that it missed something even if nothing more happens here.
             shared.metrics.fanout_missed();
+            sent.missed += 1;
             let head = pb::Fanout { events: Vec::new(), ..message };
             tell_later(actor, gateway, head.encode_to_vec().into());
         }
     }
+    sent
 }
 
 /// Tells the others in a session that somebody types, or no longer does. Who only listens is told too,

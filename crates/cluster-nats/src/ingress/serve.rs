@@ -9,8 +9,10 @@ use std::{
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use prost::Message as _;
 use stentor_cluster::IngressRequest;
 use stentor_types::Partition;
+use stentor_wire::pb;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{debug, error, warn};
@@ -94,7 +96,7 @@ impl Serving {
 
 impl Service {
     /// Inputs of the loop:
-    /// - requests: from gateways and from connectors;
+    /// - requests: from gateways, from connectors, and from operators, who may only ask;
     /// - open: answers of the router;
     /// - give up: nothing more comes from the router.
     ///
@@ -103,7 +105,10 @@ impl Service {
         let client = self.desk.connection.client();
         let gateways = client.subscribe(Caller::Gateways.subject(self.partition)).await;
         let connectors = client.subscribe(Caller::Connectors.subject(self.partition)).await;
-        let (Ok(mut gateways), Ok(mut connectors)) = (gateways, connectors) else {
+        let operators = client.subscribe(Caller::Operators.subject(self.partition)).await;
+        let (Ok(mut gateways), Ok(mut connectors), Ok(mut operators)) =
+            (gateways, connectors, operators)
+        else {
             warn!(partition = %self.partition, "requests cannot be listened to: the connection is closed");
             return;
         };
@@ -112,6 +117,11 @@ impl Service {
             tokio::select! {
                 Some(request) = gateways.next() => self.take(request).await,
                 Some(request) = connectors.next() => self.take(request).await,
+                Some(request) = operators.next() => {
+                    if only_asks(&request) {
+                        self.take(request).await;
+                    }
+                }
                 Some((reply, answer)) = self.open.next() => self.answer(reply, answer).await,
                 () = give_up.cancelled(), if !has_given_up => {
                     has_given_up = true;
@@ -183,6 +193,12 @@ impl Service {
             debug!(%cause, "an answer could not be sent");
         }
     }
+}
+
+/// Whether a request changes nothing. Whoever may do no more than look must not act for a visitor.
+fn only_asks(message: &Message) -> bool {
+    let request = pb::Request::decode(message.payload.clone());
+    request.is_ok_and(|request| matches!(request.kind, Some(pb::request::Kind::Explain(_))))
 }
 
 // === impl Answering ===

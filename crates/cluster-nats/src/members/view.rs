@@ -67,7 +67,7 @@ pub(crate) struct View {
 // === impl Role ===
 
 impl Role {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Router => "router",
             Self::Gateway => "gateway",

@@ -10,7 +10,7 @@ use stentor_wire::{CommitRecord, decode_commit, encode_commit, encode_snapshot};
 use tracing::{info, warn};
 
 use super::{Actor, Trouble};
-use crate::{committer::Committed, load, load::Origin, settle};
+use crate::{committer::Committed, hops, load, load::Origin, settle};
 
 /// Commits between snapshots.
 const SNAPSHOT_EVERY: u32 = 64;
@@ -24,6 +24,7 @@ const UNKNOWN_PAUSE: Duration = Duration::from_millis(200);
 impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
     /// Decides, writes and settles. Nothing has left the process before the log has the commit.
     pub(super) async fn write(&mut self, mut inputs: Vec<Input>) -> Result<Vec<Reply>, Trouble> {
+        let received = hops::received(&inputs);
         for _ in 0..=CONFLICTS_MAX {
             let (mut commit, after) = self.decide(&mut inputs);
             let replies = std::mem::take(&mut commit.replies);
@@ -45,7 +46,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
                     self.session = after;
                     self.written(&record);
                     if !commit.is_empty() {
-                        settle::settle(self, &record).await;
+                        settle::settle(self, &record, received).await;
                     }
                     return Ok(replies);
                 }
