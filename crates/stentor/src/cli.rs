@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use stentor_service::Sources;
@@ -36,6 +36,12 @@ pub(crate) enum Command {
     Token {
         #[command(subcommand)]
         command: TokenCommand,
+    },
+    /// Run a bot that repeats what it hears, to try a cluster with.
+    EchoBot {
+        /// Address and port; Requests go to the path `/bot`.
+        #[arg(long, default_value = "127.0.0.1:8090")]
+        listen: SocketAddr,
     },
     /// Check a data folder that no process has open: checksums, chains, dense numbers.
     Verify {

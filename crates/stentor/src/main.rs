@@ -3,6 +3,7 @@
 mod check;
 mod cli;
 mod demo;
+mod echo;
 mod serve;
 mod token;
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Connector(member) => serve::connector(member),
         Command::Config { command } => check::config(&command),
         Command::Token { command } => token::run(&command),
+        Command::EchoBot { listen } => echo::run(listen),
         Command::Verify { data, acks } => check::verify(&data, acks.as_deref()),
     };
     match result {
