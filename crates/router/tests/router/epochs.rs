@@ -119,6 +119,9 @@ async fn i16_a_log_made_anew_begins_a_new_numbering() {
     let (mut socket, before, epoch) = conversation(&log, &store, &config).await;
     let log = Arc::new(MemoryLog::new(Incarnation(2)));
     let town = Town::open_shared(&log, &store, 2, config);
+    // The new log has nothing that the store lacks, and yet it is not the one that the row is of.
+    let partition = socket.visitor.placement.partition();
+    until(async || log.cursor(partition).await.unwrap() >= Some(log.first().await.unwrap())).await;
     let attached = open(&town, &socket).await;
     assert!(attached.epoch > epoch, "a client that resumes is told so");
     assert!(attached.view.is_some(), "and shown the session as it is");
@@ -129,6 +132,65 @@ async fn i16_a_log_made_anew_begins_a_new_numbering() {
     let record =
         &log.read(&entity(&town, socket.session.unwrap()), Sequence(0), 1).await.unwrap()[0];
     assert_eq!(decode_commit(&record.record).unwrap().commit.epoch.0, attached.epoch);
+    town.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i16_what_the_history_has_beyond_its_row_is_not_numbered_again() {
+    let ((log, store), (_, config)) = (parts(), clock());
+    let (mut socket, before, epoch) = conversation(&log, &store, &config).await;
+    let session = socket.session.unwrap();
+    let town = Town::open_shared(&log, &store, 1, config.clone());
+    town.say(&mut socket, "late").await;
+    let last = log.head(&entity(&town, session)).await.unwrap().unwrap().header.last;
+    until(async || {
+        let stored = store.events(&town.app, session, last, last).await.unwrap();
+        !stored.is_empty()
+    })
+    .await;
+    let all = town.events(session).await;
+    town.close().await;
+    let town = Town::open_shared(&log, &store, 2, config.clone());
+    let row = store.session(&town.app, session).await.unwrap().unwrap();
+    assert!(row.projected < last, "the row had time to follow");
+    town.close().await;
+
+    let log = Arc::new(MemoryLog::new(Incarnation(2)));
+    let town = Town::open_shared(&log, &store, 2, config);
+    let attached = town.attach(&mut socket, Some("claimed")).await;
+    assert!(attached.epoch > epoch && attached.n > last.0);
+    let now = town.events(session).await;
+    let written = usize::try_from(last.0).unwrap();
+    assert_eq!(now[..written], all[..written]);
+    assert_eq!(now[..before.len()], before);
+    town.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn i12_an_owner_believes_no_row_that_is_behind_what_it_has_committed() {
+    let ((log, store), (_, config)) = (parts(), clock());
+    let moody = MoodyStore::over(&store);
+    let town = Town::open_shared(&log, &moody, 1, config);
+    let mut socket = town.socket(1, "user-a");
+    let epoch = town.attach(&mut socket, Some("claimed")).await.epoch;
+    let session = socket.session.unwrap();
+    projected(&town, &log, session).await;
+    *moody.refuses.lock().unwrap() = Some(session);
+    town.say(&mut socket, "never in the history").await;
+    let entity = entity(&town, session);
+    // Only this session's records vanish: the first sequence and the cursor look as if all were well.
+    log.trim(&entity, Sequence(u64::MAX), true).await.unwrap();
+    assert!(log.cursor(session.partition()).await.unwrap() >= Some(log.first().await.unwrap()));
+    town.say(&mut socket, "again").await;
+    until(async || {
+        if let pb::input_reply::Kind::Gap(expected) = town.say_again(&socket, "again").await {
+            socket.counter = expected;
+        }
+        log.head(&entity).await.unwrap().is_some()
+    })
+    .await;
+    let records = log.read(&entity, Sequence(0), 1).await.unwrap();
+    assert!(decode_commit(&records[0].record).unwrap().commit.epoch.0 > epoch);
     town.close().await;
 }
 
