@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use stentor_service::Sources;
 use stentor_telemetry::VERSION;
 
+use crate::operate::flags;
+
 /// Chat router for widgets, bots and people.
 #[derive(Debug, Parser)]
 #[command(name = "stentor", version = VERSION)]
@@ -43,6 +45,17 @@ pub(crate) enum Command {
         #[arg(long, default_value = "127.0.0.1:8090")]
         listen: SocketAddr,
     },
+    /// Look after the log of a cluster.
+    Log {
+        #[command(subcommand)]
+        command: flags::LogCommand,
+    },
+    /// List the sessions in the log of a cluster, the latest first.
+    Sessions(flags::Sessions),
+    /// Show what one session of a cluster is, and its last events.
+    Show(flags::Show),
+    /// Follow one message of a cluster on its way, with times.
+    Explain(flags::Explain),
     /// Check a data folder that no process has open: checksums, chains, dense numbers.
     Verify {
         /// The data folder.

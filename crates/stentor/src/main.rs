@@ -4,6 +4,7 @@ mod check;
 mod cli;
 mod demo;
 mod echo;
+mod operate;
 mod serve;
 mod token;
 
@@ -12,7 +13,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use stentor_service::EXIT_USAGE;
 
-use self::cli::{Cli, Command};
+use self::{
+    cli::{Cli, Command},
+    operate::flags::LogCommand,
+};
 
 /// Gives memory back sooner and takes less per socket than the system's.
 #[global_allocator]
@@ -38,6 +42,10 @@ fn main() -> ExitCode {
         Command::Config { command } => check::config(&command),
         Command::Token { command } => token::run(&command),
         Command::EchoBot { listen } => echo::run(listen),
+        Command::Log { command: LogCommand::Fence(flags) } => operate::fence(&flags),
+        Command::Sessions(flags) => operate::sessions(&flags),
+        Command::Show(flags) => operate::show(&flags),
+        Command::Explain(flags) => operate::explain(&flags),
         Command::Verify { data, acks } => check::verify(&data, acks.as_deref()),
     };
     match result {

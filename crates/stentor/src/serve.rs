@@ -2,7 +2,7 @@
 //!
 //! Here is what all of them do: logs, the runtime, ports, apps, and the end.
 
-mod cluster;
+pub(crate) mod cluster;
 mod roles;
 mod single;
 
@@ -108,7 +108,7 @@ impl Process {
     }
 }
 
-fn problem(text: &str) -> anyhow::Error {
+pub(crate) fn problem(text: &str) -> anyhow::Error {
     ConfigError { problems: vec![text.to_owned()] }.into()
 }
 

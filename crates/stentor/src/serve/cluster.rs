@@ -12,7 +12,7 @@ use stentor_cluster_nats::{
     StateReceiver,
 };
 use stentor_service::{Database, Nats};
-use stentor_store_scylla::{Options, Replication, ScyllaStore, State};
+use stentor_store_scylla::{Options, Replication, Retention, ScyllaStore, State};
 use stentor_telemetry::Check;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -46,21 +46,7 @@ pub(super) async fn connect(
 ) -> anyhow::Result<Option<Connection>> {
     let nats = nats(process)?;
     let check = process.readiness.check("nats");
-    let login = match (&nats.login, &nats.credentials_file) {
-        (Some(login), _) => Login::User {
-            user: login.user.clone(),
-            password: secret(&login.password_file, "nats.password_file")?,
-        },
-        (None, Some(file)) => Login::Credentials(file.clone()),
-        (None, None) => Login::Nobody,
-    };
-    let mut settings = ConnectionSettings::new(
-        &nats.urls.join(","),
-        &format!("stentor-{role}-{}", name(process)?),
-    );
-    settings.login = login;
-    settings.tls.roots.clone_from(&nats.roots_file);
-    settings.inbox_prefix.clone_from(&nats.inbox_prefix);
+    let settings = connection_settings(nats, &format!("stentor-{role}-{}", name(process)?))?;
     loop {
         let error = match Connection::open(&settings).await {
             Ok(connection) => {
@@ -85,12 +71,7 @@ pub(super) async fn open_log(
 ) -> anyhow::Result<Option<NatsLog>> {
     let nats = nats(process)?;
     let check = process.readiness.check("log");
-    let settings = LogSettings {
-        replicas: nats.replicas,
-        max_bytes: u64::try_from(nats.max_bytes).unwrap_or(u64::MAX),
-        allow_lazy_fsync: nats.allow_lazy_fsync,
-        ..LogSettings::new(nats.monitor_urls.clone())
-    };
+    let settings = log_settings(nats);
     let metrics = LogMetrics::new(&process.registry)?;
     loop {
         let error = match NatsLog::open(connection, settings.clone(), metrics.clone()).await {
@@ -107,6 +88,7 @@ pub(super) async fn open_log(
             | OpenError::NoBatches(_)
             | OpenError::LazyFsync(_)
             | OpenError::Unfit { .. }
+            | OpenError::Missing(_)
             | OpenError::SmallMessages(_)
             | OpenError::Random(_) => false,
         };
@@ -128,26 +110,10 @@ pub(super) fn open_store(
     database: &Database,
     apps: watch::Receiver<Arc<AppSet>>,
 ) -> anyhow::Result<ScyllaStore> {
-    let login = match &database.login {
-        Some(login) => Some(stentor_store_scylla::Login {
-            user: login.user.clone(),
-            password: secret(&login.password_file, "store.password_file")?,
-        }),
-        None => None,
-    };
-    let replication = match &database.datacenter {
-        Some(name) => Replication::PerDatacenter(vec![(name.clone(), database.replication)]),
-        None => Replication::Simple(database.replication),
-    };
-    let options = Options {
-        replication,
-        datacenter: database.datacenter.clone(),
-        login,
-        retention: Arc::new(move |app| {
-            apps.borrow().get(app.as_str()).map(|app| app.history_retention)
-        }),
-        ..Options::new(database.nodes.clone(), &database.keyspace)
-    };
+    let options = store_options(
+        database,
+        Arc::new(move |app| apps.borrow().get(app.as_str()).map(|app| app.history_retention)),
+    )?;
     let store = ScyllaStore::open(options, &process.registry)
         .context("store: the database cannot be used")?;
     let check = process.readiness.check("store");
@@ -164,6 +130,55 @@ pub(super) fn open_store(
         }
     });
     Ok(store)
+}
+
+/// How to connect to NATS under this name.
+pub(crate) fn connection_settings(nats: &Nats, name: &str) -> anyhow::Result<ConnectionSettings> {
+    let login = match (&nats.login, &nats.credentials_file) {
+        (Some(login), _) => Login::User {
+            user: login.user.clone(),
+            password: secret(&login.password_file, "nats.password_file")?,
+        },
+        (None, Some(file)) => Login::Credentials(file.clone()),
+        (None, None) => Login::Nobody,
+    };
+    let mut settings = ConnectionSettings::new(&nats.urls.join(","), name);
+    settings.login = login;
+    settings.tls.roots.clone_from(&nats.roots_file);
+    settings.inbox_prefix.clone_from(&nats.inbox_prefix);
+    Ok(settings)
+}
+
+/// The log as it is configured.
+pub(crate) fn log_settings(nats: &Nats) -> LogSettings {
+    LogSettings {
+        replicas: nats.replicas,
+        max_bytes: u64::try_from(nats.max_bytes).unwrap_or(u64::MAX),
+        allow_lazy_fsync: nats.allow_lazy_fsync,
+        ..LogSettings::new(nats.monitor_urls.clone())
+    }
+}
+
+/// The database as it is configured.
+pub(crate) fn store_options(database: &Database, retention: Retention) -> anyhow::Result<Options> {
+    let login = match &database.login {
+        Some(login) => Some(stentor_store_scylla::Login {
+            user: login.user.clone(),
+            password: secret(&login.password_file, "store.password_file")?,
+        }),
+        None => None,
+    };
+    let replication = match &database.datacenter {
+        Some(name) => Replication::PerDatacenter(vec![(name.clone(), database.replication)]),
+        None => Replication::Simple(database.replication),
+    };
+    Ok(Options {
+        replication,
+        datacenter: database.datacenter.clone(),
+        login,
+        retention,
+        ..Options::new(database.nodes.clone(), &database.keyspace)
+    })
 }
 
 /// Shows how the bus is, until the process ends.

@@ -1,0 +1,90 @@
+//! Flags of the sub-commands for operators.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use stentor_types::{AppId, SessionId};
+
+/// Which cluster, and how to print.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Cluster {
+    /// Settings of a router, or of an operator: `nats` and `store` are used.
+    #[arg(long, value_name = "FILE", env = "STENTOR_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What can be done about the log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// After the stream was restored from a backup: let every session begin a new numbering.
+    Fence(Fence),
+}
+
+/// Flags of `log fence`.
+#[derive(Debug, Args)]
+pub(crate) struct Fence {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Do it; without this, only what would happen is said.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// Flags of `sessions`.
+#[derive(Debug, Args)]
+pub(crate) struct Sessions {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Only those of this app.
+    #[arg(long, value_parser = app)]
+    pub(crate) app: Option<AppId>,
+    /// How many.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: usize,
+}
+
+/// Flags of `show`.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The session.
+    #[arg(value_parser = session)]
+    pub(crate) session: SessionId,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Its app; needed only when the log has forgotten it.
+    #[arg(long, value_parser = app)]
+    pub(crate) app: Option<AppId>,
+    /// How many of its last events.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) events: usize,
+}
+
+/// Flags of `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The session.
+    #[arg(value_parser = session)]
+    pub(crate) session: SessionId,
+    /// The number of the event [default: the last message]
+    pub(crate) n: Option<u64>,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Its app; needed only when the log has forgotten it.
+    #[arg(long, value_parser = app)]
+    pub(crate) app: Option<AppId>,
+}
+
+fn app(text: &str) -> Result<AppId, String> {
+    AppId::try_new(text).map_err(|error| error.to_string())
+}
+
+fn session(text: &str) -> Result<SessionId, String> {
+    text.parse().map_err(|_| {
+        "this is no session id: it has 16 and 32 lower-case hex digits with a hyphen between, as \
+         `stentor sessions` prints it"
+            .to_owned()
+    })
+}
