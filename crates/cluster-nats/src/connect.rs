@@ -193,6 +193,19 @@ impl Connection {
         self.client.connection_state() == async_nats::connection::State::Connected
     }
 
+    /// Returns when the line has been lost and is back again.
+    pub(crate) fn renewed(&self) -> impl Future<Output = ()> + use<> {
+        let mut status = self.status.clone();
+        let losses = status.borrow().losses;
+        async move {
+            let is_back = |status: &ConnectionStatus| status.losses != losses && status.up;
+            if status.wait_for(is_back).await.is_err() {
+                // Closed for good: it never is.
+                std::future::pending().await
+            }
+        }
+    }
+
     /// Sends what still waits, then closes.
     pub async fn close(&self) {
         // Nothing more can be done for a line that is down.

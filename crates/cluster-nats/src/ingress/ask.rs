@@ -140,7 +140,13 @@ impl Asker {
         loop {
             let outcome = if shared.connection.is_up() {
                 let asking = shared.attempt(partition, request.clone());
-                tokio::time::timeout(shared.timings.try_for, asking).await
+                let asking = tokio::time::timeout(shared.timings.try_for, asking);
+                tokio::select! {
+                    biased;
+                    outcome = asking => outcome,
+                    // The answer was on its way over a line that is no more: it is asked for again.
+                    () = shared.connection.renewed() => Ok(Outcome::Unknown),
+                }
             } else {
                 // It would only wait for the line, and go out long after it was given up.
                 Ok(Outcome::Nobody)

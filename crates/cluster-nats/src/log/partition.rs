@@ -83,8 +83,10 @@ impl NatsLog {
         entry.map_err(Trouble::of("reading a cursor"))
     }
 
+    /// A cursor belongs to one log: one that outlived a stream that was lost would say that the history has
+    /// what it never saw.
     fn cursor_key(&self, partition: Partition) -> String {
-        format!("{}.{partition}", self.settings.group.0)
+        format!("{}.{:032x}.{partition}", self.settings.group.0, self.incarnation.0)
     }
 
     pub(super) async fn move_cursor(

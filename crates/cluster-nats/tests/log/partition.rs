@@ -146,3 +146,16 @@ async fn a_whole_partition_is_known_quickly() {
     assert_eq!(found, 4_000);
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
+
+#[tokio::test]
+async fn f20_a_cursor_does_not_outlive_its_log() {
+    let server = Server::start().await;
+    let settings = server.settings();
+    let log = server.open(settings.clone()).await;
+    let partition = session(1).partition();
+    log.set_cursor(partition, Sequence(7)).await.unwrap();
+    server.connection.jetstream().delete_stream(settings.stream_name()).await.unwrap();
+    let again = server.open(settings).await;
+    assert_ne!(again.incarnation(), log.incarnation());
+    assert_eq!(again.cursor(partition).await.unwrap(), None);
+}
