@@ -349,7 +349,7 @@ impl Reader {
             }
         }
         let replicas = self.number("nats.replicas", 1, 5);
-        if replicas % 2 == 0 {
+        if replicas.is_multiple_of(2) {
             self.complain("nats.replicas", "must be 1, 3 or 5: an even number survives no more");
         }
         let inbox_prefix = self.text("nats.inbox_prefix").unwrap_or_default();
@@ -377,7 +377,7 @@ impl Reader {
     fn database(&mut self) -> Option<Database> {
         let nodes = self.list("store.nodes");
         for node in &nodes {
-            if !node.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+            if node.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
                 self.complain("store.nodes", &format!("{node:?} is not host:port"));
             }
         }
