@@ -17,6 +17,7 @@ mod checks;
 mod database;
 mod gateways;
 mod load;
+mod operate;
 mod routers;
 mod setting;
 mod visitors;
