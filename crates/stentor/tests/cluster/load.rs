@@ -13,6 +13,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     checks,
+    setting::is_long,
     visitors::{self, Legacy, Second, Town},
 };
 
@@ -20,6 +21,8 @@ use crate::{
 const VISITORS: u64 = 8;
 /// What each of them says at least before the fault, and after it.
 const TEXTS_AROUND: u64 = 4;
+/// The longest that an acknowledgement may take by any promise: the broker chooses a new leader.
+const OUTAGE_MAX: Duration = Duration::from_secs(12);
 
 /// Everybody, after it all.
 #[derive(Debug)]
@@ -142,11 +145,11 @@ impl Outcome {
     }
 }
 
-/// Deadlines are kept by a wide margin on an idle machine; a busy one gets three times as long.
+/// At length, promises are held to by their numbers, with three times as long for a busy machine. In a gate only
+/// silence is a failure: whatever happens, somebody answers within three times the longest outage that is promised.
 pub(crate) fn within(outcome: &Outcome, limit: Duration) {
     let longest = outcome.longest_wait();
-    assert!(
-        longest <= 3 * limit,
-        "an acknowledgement took {longest:?}, three times {limit:?} are allowed"
-    );
+    println!("the longest acknowledgement took {longest:?}; promised: {limit:?}");
+    let allowed = if is_long() { 3 * limit } else { 3 * limit.max(OUTAGE_MAX) };
+    assert!(longest <= allowed, "an acknowledgement took {longest:?}, {allowed:?} are allowed");
 }

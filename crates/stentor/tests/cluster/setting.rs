@@ -50,7 +50,12 @@ impl Setting {
 
 /// How often a fault happens: once in the short version.
 pub(crate) fn times(full: usize) -> usize {
-    if std::env::var_os("CHAOS_LONG").is_some() { full } else { 1 }
+    if is_long() { full } else { 1 }
+}
+
+/// Whether faults are run at length.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("CHAOS_LONG").is_some()
 }
 
 /// Whether the logs of clusters stay, to be read after a failure.
