@@ -22,5 +22,5 @@ mod writer;
 
 pub use self::{
     open::{Embedded, OpenError, Options},
-    verify::{Report, VerifyError, verify},
+    verify::{Report, VerifyError, read_acks, verify},
 };

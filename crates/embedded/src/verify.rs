@@ -118,7 +118,11 @@ pub fn verify(data: &Path, acks: Option<&Path>) -> Result<Report, VerifyError> {
     Ok(check.report)
 }
 
-fn read_acks(file: &Path) -> Result<Vec<(SessionId, EventNumber)>, VerifyError> {
+/// Reads a list of what was acknowledged: a session id and an event number per line.
+///
+/// # Errors
+/// It cannot be read, or a line says something else.
+pub fn read_acks(file: &Path) -> Result<Vec<(SessionId, EventNumber)>, VerifyError> {
     let wrong = |line: usize, what: String| VerifyError::Acks {
         file: file.display().to_string(),
         line,

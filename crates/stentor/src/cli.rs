@@ -56,15 +56,8 @@ pub(crate) enum Command {
     Show(flags::Show),
     /// Follow one message of a cluster on its way, with times.
     Explain(flags::Explain),
-    /// Check a data folder that no process has open: checksums, chains, dense numbers.
-    Verify {
-        /// The data folder.
-        #[arg(long)]
-        data: PathBuf,
-        /// A file with a session id and an event number per line: none of them may be missing.
-        #[arg(long)]
-        acks: Option<PathBuf>,
-    },
+    /// Check what is kept: the data folder of a standalone, or log and database of a cluster.
+    Verify(flags::Verify),
 }
 
 /// What can be done about tokens.

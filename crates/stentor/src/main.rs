@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         Command::Sessions(flags) => operate::sessions(&flags),
         Command::Show(flags) => operate::show(&flags),
         Command::Explain(flags) => operate::explain(&flags),
-        Command::Verify { data, acks } => check::verify(&data, acks.as_deref()),
+        Command::Verify(flags) => check::verify(&flags),
     };
     match result {
         Ok(status) => status,

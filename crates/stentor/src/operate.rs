@@ -11,13 +11,16 @@ mod session;
 mod sessions;
 mod show;
 mod time;
+mod verify;
 mod words;
 
 use std::{io, process::ExitCode};
 
 use serde_json::Value;
 
-pub(crate) use self::{explain::explain, fence::fence, sessions::sessions, show::show};
+pub(crate) use self::{
+    explain::explain, fence::fence, sessions::sessions, show::show, verify::verify,
+};
 use crate::check::say;
 
 /// Does something with a runtime, and prints what comes of it.

@@ -77,6 +77,22 @@ pub(crate) struct Explain {
     pub(crate) app: Option<AppId>,
 }
 
+/// Flags of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The data folder of a standalone that is not running; without it, the cluster of --config is checked.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// A file with a session id and an event number per line: none of them may be missing.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) acks: Option<PathBuf>,
+    /// An app whose sessions are in that file and perhaps no longer in the log.
+    #[arg(long, value_parser = app)]
+    pub(crate) app: Option<AppId>,
+}
+
 fn app(text: &str) -> Result<AppId, String> {
     AppId::try_new(text).map_err(|error| error.to_string())
 }

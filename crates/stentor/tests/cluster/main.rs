@@ -20,4 +20,5 @@ mod load;
 mod operate;
 mod routers;
 mod setting;
+mod verifying;
 mod visitors;

@@ -59,7 +59,7 @@ fn words_of(output: &Output) -> String {
 }
 
 /// Somebody who has said `hush now` and has heard the bot.
-async fn visitor(cluster: &Cluster) -> SecondClient {
+pub(crate) async fn visitor(cluster: &Cluster) -> SecondClient {
     let mut client = SecondClient::visitor("chat", 1).at_page();
     client.connect(cluster.gateway_ports()[0]).await.unwrap();
     client.say("hush now").await.unwrap();
