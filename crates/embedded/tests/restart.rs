@@ -24,7 +24,8 @@ fn append(entity: &Entity, expected: Option<Sequence>, n: u64) -> Append {
         at: Timestamp(n),
         ..Header::default()
     };
-    Append { entity: entity.clone(), expected, header, record: format!("record {n}").into() }
+    let record = format!("record {n}").into();
+    Append { entity: entity.clone(), expected, header, record, effects: Vec::new() }
 }
 
 fn open(folder: &std::path::Path) -> Embedded {
