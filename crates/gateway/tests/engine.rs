@@ -68,7 +68,7 @@ impl Handler for Late {
         Ok(())
     }
 
-    fn refill(&mut self, frames: &mut Frames) -> Result<(), Closing> {
+    fn refill(&mut self, _: &mut Context<'_>, frames: &mut Frames) -> Result<(), Closing> {
         self.held.take().into_iter().for_each(|frame| frames.push(frame));
         Ok(())
     }

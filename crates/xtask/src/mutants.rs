@@ -13,12 +13,16 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use self::list::mutants;
+use crate::cluster;
 use crate::process::run_logged;
 use crate::report::Report;
 use crate::workspace::Workspace;
 
 /// Seeds a simulation may need to notice a breakage.
 const SEEDS_PER_MUTANT: &str = "500";
+
+/// The feature of tests that start servers.
+const REAL_SERVERS: &str = "real-servers";
 
 /// A mutant that makes the tests hang is noticed too, but not waited for longer than this (build included).
 const LIMIT: Duration = Duration::from_secs(900);
@@ -43,6 +47,17 @@ enum CaughtBy {
     Simulation,
     /// A test of this package whose name contains the filter.
     Test { package: &'static str, filter: &'static str },
+    /// The same, in one file of tests: `lib`, or the name of one in the package's folder `tests`.
+    TestOf { package: &'static str, target: &'static str, filter: &'static str },
+    /// The same, against servers that the test starts.
+    Served { package: &'static str, target: &'static str, filter: &'static str, by: Servers },
+}
+
+/// Which servers a test starts; all of them are NATS, or NATS and Cassandra.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Servers {
+    Nats,
+    Database,
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,7 +87,7 @@ pub(crate) fn run(
     let wanted = |mutant: &&Mutant| {
         options.filter.as_deref().is_none_or(|filter| mutant.name.contains(filter))
     };
-    let mutants: Vec<&Mutant> = mutants().filter(wanted).collect();
+    let mut mutants: Vec<&Mutant> = mutants().filter(wanted).collect();
     if options.list {
         for mutant in mutants {
             println!("{:<60} {:<48} {}", mutant.name, mutant.file, watcher(mutant.caught_by));
@@ -80,6 +95,9 @@ pub(crate) fn run(
         return Ok(());
     }
     report.heading(&format!("mutants: {}", mutants.len()));
+    for servers in [Servers::Nats, Servers::Database] {
+        leave_out_unserved(workspace, servers, &mut mutants, report);
+    }
     let folder = workspace.target().join("mutants");
     let tree = copy::refresh(workspace.root(), &folder.join("tree"))?;
     // A test that fails without any mutant would "catch" them all.
@@ -119,6 +137,24 @@ pub(crate) fn run(
         }
     }
     Ok(())
+}
+
+/// Fetches servers if somebody needs them. Where they cannot be had, whoever does is left out, with the reason.
+fn leave_out_unserved(
+    workspace: &Workspace,
+    servers: Servers,
+    mutants: &mut Vec<&Mutant>,
+    report: &mut Report,
+) {
+    let needs = |mutant: &&Mutant| {
+        matches!(mutant.caught_by, CaughtBy::Served { by, .. } if by == servers)
+    };
+    if mutants.iter().any(needs)
+        && let Err(skip) = cluster::servers(workspace, servers == Servers::Database)
+    {
+        report.skip(skip);
+        mutants.retain(|mutant| !needs(mutant));
+    }
 }
 
 /// Runs one watcher on the sound copy.
@@ -164,6 +200,21 @@ fn judge(tree: &Path, folder: &Path, caught_by: CaughtBy) -> anyhow::Result<Fate
             build.args(["test", "--quiet", "-p", package, "--no-run"]);
             check.args(["test", "--quiet", "-p", package, filter]);
         }
+        CaughtBy::TestOf { package, target, filter } => {
+            let (one, name) = test_target(target);
+            build.args(["test", "--quiet", "-p", package, one]).args(name).arg("--no-run");
+            check.args(["test", "--quiet", "-p", package, one]).args(name).arg(filter);
+        }
+        CaughtBy::Served { package, target, filter, .. } => {
+            let (one, name) = test_target(target);
+            let wanted = ["test", "--quiet", "-p", package, "--features", REAL_SERVERS, one];
+            build.args(wanted).args(name).arg("--no-run");
+            check.args(wanted).args(name).arg(filter);
+            // The copy has none of its own.
+            let peers = folder.with_file_name("peers");
+            check.env("STENTOR_NATS_SERVER", peers.join("nats/nats-server"));
+            check.env("STENTOR_CASSANDRA_LIB", peers.join("cassandra/lib"));
+        }
     }
     if !run_logged(&mut build, &log, LIMIT)?.is_some_and(|status| status.success()) {
         return Ok(Fate::NotBuilt);
@@ -171,6 +222,11 @@ fn judge(tree: &Path, folder: &Path, caught_by: CaughtBy) -> anyhow::Result<Fate
     // Still running after the limit counts as noticed: a suite that hangs does not pass.
     let passed = run_logged(&mut check, &log, LIMIT)?.is_some_and(|status| status.success());
     Ok(if passed { Fate::Survived } else { Fate::Caught })
+}
+
+/// How cargo is told which file of tests is meant.
+fn test_target(target: &'static str) -> (&'static str, Option<&'static str>) {
+    if target == "lib" { ("--lib", None) } else { ("--test", Some(target)) }
 }
 
 /// Cargo in the copy, with a target directory of its own that is kept between runs.
@@ -184,6 +240,13 @@ fn watcher(caught_by: CaughtBy) -> String {
     match caught_by {
         CaughtBy::Simulation => format!("simulation of {SEEDS_PER_MUTANT} seeds"),
         CaughtBy::Test { package, filter } => format!("test {package} {filter}"),
+        CaughtBy::TestOf { package, target, filter } => format!("test {package} {target} {filter}"),
+        CaughtBy::Served { package, target, filter, by: Servers::Nats } => {
+            format!("test {package} {target} {filter}, with NATS")
+        }
+        CaughtBy::Served { package, target, filter, by: Servers::Database } => {
+            format!("test {package} {target} {filter}, with NATS and Cassandra")
+        }
     }
 }
 

@@ -4,13 +4,14 @@
 //! error, so the list cannot rot in silence.
 
 mod access;
+mod cluster;
 mod people;
 
 use super::{CaughtBy, Mutant};
 
 /// All of them.
 pub(super) fn mutants() -> impl Iterator<Item = &'static Mutant> {
-    MUTANTS.iter().chain(people::MUTANTS).chain(access::MUTANTS)
+    MUTANTS.iter().chain(people::MUTANTS).chain(access::MUTANTS).chain(cluster::MUTANTS)
 }
 
 const MUTANTS: &[Mutant] = &[
@@ -386,7 +387,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "router: what was decided is acknowledged before the log has it",
         file: "crates/router/src/actor/write.rs",
-        find: "match self.append(&record, &after).await? {",
+        find: "match self.append(&record, &after, &commit).await? {",
         replace: "match Some(Sequence(record.commit.first.0)) {",
         caught_by: CaughtBy::Test {
             package: "stentor-router",

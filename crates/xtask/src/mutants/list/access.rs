@@ -6,8 +6,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "gateway: a login link is good for ever",
         file: "crates/gateway/src/identify/login.rs",
-        find: "if spent.insert(format!(\"{}\\0{id}\", claims.aud), claims.exp).is_some() {",
-        replace: "if spent.insert(format!(\"{}\\0{id}\", claims.aud), claims.exp) == Some(0) {",
+        find: "if before.is_some() { Err(LoginError::Spent) }",
+        replace: "if before == Some(0) { Err(LoginError::Spent) }",
         caught_by: CaughtBy::Test {
             package: "stentor",
             filter: "s1_a_login_link_works_once_and_only_here",
