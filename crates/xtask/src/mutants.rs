@@ -146,9 +146,8 @@ fn leave_out_unserved(
     mutants: &mut Vec<&Mutant>,
     report: &mut Report,
 ) {
-    let needs = |mutant: &&Mutant| {
-        matches!(mutant.caught_by, CaughtBy::Served { by, .. } if by == servers)
-    };
+    let needs =
+        |mutant: &&Mutant| matches!(mutant.caught_by, CaughtBy::Served { by, .. } if by == servers);
     if mutants.iter().any(needs)
         && let Err(skip) = cluster::servers(workspace, servers == Servers::Database)
     {

@@ -39,7 +39,13 @@ async fn f4_a_paused_owner_stops_believing_in_itself_before_another_takes_over_a
     })
     .await;
     assert!(held_until < taken_at.unwrap(), "both believed in themselves");
-    assert_eq!(gateway.ask(partition(4), "who").await, "router-b who");
+    // The frozen one still listens, as far as the broker knows, and takes nothing from the other.
+    let retries = || count(&gateway.registry, "request_retries_total", None);
+    let before = retries();
+    for _ in 0..30 {
+        assert_eq!(gateway.ask(partition(4), "who").await, "router-b who");
+    }
+    assert!(retries() < before + 1.0, "a request went to the frozen router alone");
 
     // It wakes up: what is open at that moment was asked long ago, and nothing is its own any more.
     line.set(Line::Open);
@@ -49,6 +55,8 @@ async fn f4_a_paused_owner_stops_believing_in_itself_before_another_takes_over_a
     })
     .await;
     assert!(!soon("an answer", a.bus.confirm(partition(4))).await);
+    let stale = || count(&a.registry, "ingress_requests_total", Some("stale"));
+    until("what waited for it is put aside", || stale() >= 30.0).await;
     assert!(count(&a.registry, "lapses_total", None) >= 1.0);
     assert_eq!(gateway.ask(partition(4), "who").await, "router-b who");
     assert_eq!(b.told_count("lost"), 0);

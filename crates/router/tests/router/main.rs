@@ -7,6 +7,7 @@
     reason = "a test"
 )]
 
+mod doubt;
 mod epochs;
 mod harness;
 mod moody_store;

@@ -18,6 +18,7 @@ use stentor_wire::pb;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    epochs::{clock, entity, until},
     harness::{self, Town},
     parts,
 };
@@ -70,6 +71,10 @@ struct Cluster {
 }
 
 fn open(log: &Arc<MemoryLog>, store: &Arc<MemoryStore>) -> Cluster {
+    open_with(log, store, Config::default())
+}
+
+fn open_with(log: &Arc<MemoryLog>, store: &Arc<MemoryStore>, config: Config) -> Cluster {
     let (inner, ends) = LocalBus::new();
     let (changes, changed) = mpsc::channel(64);
     let ends = LocalEnds { changes: changed, ..ends };
@@ -79,7 +84,7 @@ fn open(log: &Arc<MemoryLog>, store: &Arc<MemoryStore>) -> Cluster {
         gone: Mutex::default(),
     });
     let (apps, routers_bus) = (harness::apps(), Arc::clone(&bus));
-    let town = Town::open_on(log, store, apps, 1, Config::default(), routers_bus, (inner, ends));
+    let town = Town::open_on(log, store, apps, 1, config, routers_bus, (inner, ends));
     Cluster { town, bus, changes }
 }
 
@@ -145,6 +150,24 @@ async fn cluster_6_an_owner_that_may_be_replaced_answers_nothing_from_memory() {
 }
 
 #[tokio::test]
+async fn cluster_6_an_owner_that_may_be_replaced_does_not_say_which_session_a_visitor_has() {
+    let (log, store) = parts();
+    let cluster = open(&log, &store);
+    let mut socket = cluster.town.socket(1, "user-a");
+    let partition = socket.visitor.placement.partition();
+    cluster.take(partition).await;
+    cluster.town.attach(&mut socket, Some("claimed")).await;
+    let heads = log.heads(partition, None, 10).await.unwrap();
+    cluster.bus.mine.store(false, Ordering::SeqCst);
+    let attach = pb::AttachInput { claimed: Some("claimed".into()), ..Default::default() };
+    let attach = pb::connection_input::Kind::Attach(attach);
+    let second = cluster.town.socket(2, "user-a");
+    let told = cluster.town.send(&second, attach).await;
+    assert!(is_again(&told), "a session was named from memory: {told:?}");
+    assert_eq!(log.heads(partition, None, 10).await.unwrap(), heads);
+}
+
+#[tokio::test]
 async fn i11_a_replaced_owner_commits_nothing() {
     let (log, store) = parts();
     let (old, new) = (open(&log, &store), open(&log, &store));
@@ -153,11 +176,15 @@ async fn i11_a_replaced_owner_commits_nothing() {
     old.take(partition).await;
     old.town.attach(&mut socket, Some("claimed")).await;
     old.town.say(&mut socket, "one").await;
+    let mut other = old.town.socket(2, "user-a");
+    old.town.attach(&mut other, Some("claimed")).await;
     // The old owner is paused; the new one serves.
     new.take(partition).await;
     new.town.say(&mut socket, "two").await;
     old.bus.mine.store(false, Ordering::SeqCst);
     let entity = log.heads(partition, None, 10).await.unwrap();
+    // What it would commit is refused; had it read again what there is, it could commit it after all.
+    assert!(is_again(&old.town.say(&mut other, "late").await));
     let mut late = socket.clone();
     assert!(is_again(&old.town.say(&mut late, "three").await));
     assert_eq!(log.heads(partition, None, 10).await.unwrap(), entity);
@@ -183,6 +210,38 @@ async fn f1_sessions_are_told_of_a_gateway_that_is_gone_while_they_are_served() 
         }
     };
     tokio::time::timeout(harness::PATIENCE, waited).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn cluster_15_a_deadline_that_is_far_away_outlives_its_owner() {
+    let ((log, store), (now, config)) = (parts(), clock());
+    let old = open_with(&log, &store, config.clone());
+    let mut socket = old.town.socket(1, "user-a");
+    let partition = socket.visitor.placement.partition();
+    old.take(partition).await;
+    old.town.attach(&mut socket, Some("claimed")).await;
+    let session = socket.session.unwrap();
+    let session_bytes = stentor_wire::session_to_bytes(session);
+    let detach = pb::DetachInput { session: session_bytes, delivered: None };
+    old.town.send(&socket, pb::connection_input::Kind::Detach(detach)).await;
+    let entity = entity(&old.town, session);
+    let head = log.head(&entity).await.unwrap().unwrap();
+    assert!(!head.header.attached);
+    // Others of the partition go on: it is not among those that are loaded because they changed last.
+    now.fetch_add(120_000_000, Ordering::SeqCst);
+    let mut others = (0..).map(|number| old.town.socket(2, &format!("user-{number}")));
+    let mut other = others.find(|other| other.visitor.placement.partition() == partition).unwrap();
+    drop(others);
+    old.town.attach(&mut other, Some("claimed")).await;
+    old.town.kill().await;
+    let new = open_with(&log, &store, config);
+    new.take(partition).await;
+    let deadline = head.header.next_deadline.unwrap().0;
+    assert!(deadline > now.load(Ordering::SeqCst) + 60_000_000, "far away");
+    now.store(deadline, Ordering::SeqCst);
+    until(async || log.head(&entity).await.unwrap().unwrap().sequence > head.sequence).await;
+    let left = |kind: &EventKind| matches!(kind, EventKind::Left { .. });
+    assert!(new.town.events(session).await.iter().any(|event| left(&event.kind)));
 }
 
 #[tokio::test]

@@ -89,14 +89,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/router/src/actor/write.rs",
         find: "(decoded.id == id).then_some(sequence)",
         replace: "(decoded.id != id).then_some(sequence)",
-        caught_by: router("cluster_5_"),
+        caught_by: router("cluster_5_a_commit_whose_answer_was_lost_is_found_and_made_once"),
     },
     Mutant {
         name: "cluster 5: what did not answer did not write",
         file: "crates/router/src/actor/write.rs",
         find: "                Committed::Unknown => {\n",
         replace: "                Committed::Unknown => {\n                    return Ok(None);\n                    #[allow(unreachable_code)]\n",
-        caught_by: router("cluster_5_"),
+        caught_by: router("cluster_5_a_commit_whose_answer_was_lost_is_found_and_made_once"),
     },
     Mutant {
         name: "cluster 5: a replica that lags behind is believed",
@@ -117,7 +117,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/router/src/directories.rs",
         find: "                Resolved::Known(session) => {\n                    self.shared.fenced(partition).await?;\n",
         replace: "                Resolved::Known(session) => {\n",
-        caught_by: router("cluster_6_"),
+        caught_by: router("cluster_6_an_owner_that_may_be_replaced_does_not_say"),
     },
     Mutant {
         name: "cluster 6: the answer of a former owner counts",
@@ -131,7 +131,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/cluster-nats/src/stream.rs",
         find: "discard: DiscardPolicy::New,",
         replace: "discard: DiscardPolicy::Old,",
-        caught_by: nats_log("a_full_stream_refuses_in_bounded_time_keeps_all_and_is_healed_by_trimming"),
+        caught_by: nats_log(
+            "a_full_stream_refuses_in_bounded_time_keeps_all_and_is_healed_by_trimming",
+        ),
     },
     Mutant {
         name: "cluster 7: a server is believed to sync that does not say so",
@@ -166,7 +168,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/router/src/load.rs",
         find: "if end.log != shared.log.incarnation() || ahead.is_some() {",
         replace: "if ahead.is_some() {",
-        caught_by: router("i16_a_fenced_log_begins_a_new_numbering_even_if_the_history_says_nothing"),
+        caught_by: router(
+            "i16_a_fenced_log_begins_a_new_numbering_even_if_the_history_says_nothing",
+        ),
     },
     Mutant {
         name: "cluster 9: a history that is ahead of the log says nothing",
@@ -201,28 +205,34 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/cluster-nats/src/stream.rs",
         find: "    config.metadata.insert(INCARNATION.to_owned(), text(incarnation));\n",
         replace: "    let _ = text(incarnation);\n    config.metadata.remove(\"\");\n",
-        caught_by: nats_log("the_incarnation_survives_the_death_of_all_servers_and_is_renewed_by_hand"),
+        caught_by: nats_log(
+            "the_incarnation_survives_the_death_of_all_servers_and_is_renewed_by_hand",
+        ),
     },
     Mutant {
         name: "cluster 10: a session at rest never gets a snapshot",
         file: "crates/router/src/actor.rs",
         find: "Command::Snapshot => self.rests = self.snapshot_is_old(),",
         replace: "Command::Snapshot => self.rests = self.snapshot_is_old() && self.rests,",
-        caught_by: router("cluster_10_a_session_at_rest_has_its_state_in_the_log_before_the_log_forgets_it"),
+        caught_by: router(
+            "cluster_10_a_session_at_rest_has_its_state_in_the_log_before_the_log_forgets_it",
+        ),
     },
     Mutant {
         name: "cluster 10: the first commit after a load has no snapshot",
         file: "crates/router/src/actor.rs",
         find: "since_snapshot: if loaded.origin.is_some() { u32::MAX } else { 0 },",
         replace: "since_snapshot: if loaded.origin.is_some() { 0 } else { 0 },",
-        caught_by: router("cluster_10_"),
+        caught_by: router("cluster_10_the_first_commit_after_a_load_holds_the_state"),
     },
     Mutant {
         name: "cluster 10: a session is loaded although records are missing before the head",
         file: "crates/router/src/load/tail.rs",
         find: "else { return Ok(None) };\n            for record in page {",
         replace: "else { break };\n            for record in page {",
-        caught_by: router("cluster_10_"),
+        caught_by: router(
+            "cluster_10_a_session_is_loaded_only_when_what_was_read_reaches_its_head",
+        ),
     },
     Mutant {
         name: "cluster 11: a router whose clock is off goes on",
@@ -285,21 +295,23 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/cluster-nats/src/ownership/handover.rs",
         find: "            self.lingering += 1;\n            self.tasks.spawn(async move {\n                tokio::time::sleep(LINGER).await;\n",
         replace: "            self.lingering += 1;\n            self.tasks.spawn(async move {\n                let _ = LINGER;\n",
-        caught_by: nats_bus("p8_a_drain_hands_everything_over_with_no_request_waiting_for_half_a_second"),
+        caught_by: nats_bus(
+            "p8_a_drain_hands_everything_over_with_no_request_waiting_for_half_a_second",
+        ),
     },
     Mutant {
         name: "cluster 15: a new owner does not look for what is due",
         file: "crates/router/src/startup.rs",
         find: "if attached || next_deadline.is_some_and(|deadline| deadline < soon) {",
         replace: "if attached && next_deadline.is_some_and(|deadline| deadline > soon) {",
-        caught_by: router("cluster_1"),
+        caught_by: router("cluster_16_a_new_owner_repeats_the_heads_of_connected_sessions"),
     },
     Mutant {
         name: "cluster 15: deadlines that are far away are forgotten at a takeover",
         file: "crates/router/src/startup.rs",
         find: "                shared.timers.set(key.clone(), next_deadline).await;\n",
         replace: "",
-        caught_by: router("cluster_15_"),
+        caught_by: router("cluster_15_a_deadline_that_is_far_away_outlives_its_owner"),
     },
     Mutant {
         name: "cluster 16: a new owner does not repeat the heads of its sessions",
@@ -365,18 +377,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         caught_by: router("f1_sessions_are_told_of_a_gateway_that_is_gone_while_they_are_served"),
     },
     Mutant {
-        name: "cluster 17: a session that is loaded keeps the connections of a gateway that is gone",
-        file: "crates/router/src/actor.rs",
-        find: ".filter(|gateway| self.actors.shared().bus.is_gone(*gateway))",
-        replace: ".filter(|gateway| self.actors.shared().bus.is_gone(*gateway) && gateway.0 == 0)",
-        caught_by: router("f1_"),
-    },
-    Mutant {
         name: "cluster 17: a gateway that was away goes on under its name",
         file: "crates/cluster-nats/src/fanout/receive.rs",
         find: "self.members.silent_for().is_some_and(|silence| silence > self.timings.rename_after)",
         replace: "self.members.silent_for().is_some_and(|silence| silence > self.timings.rename_after * 900)",
-        caught_by: nats_bus("f14_a_gateway_that_was_away_for_long_has_another_name_before_it_is_heard_again"),
+        caught_by: nats_bus(
+            "f14_a_gateway_that_was_away_for_long_has_another_name_before_it_is_heard_again",
+        ),
     },
     Mutant {
         name: "cluster 17: connections are not attached again under the new name",
@@ -418,14 +425,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/cluster-nats/src/ingress/serve.rs",
         find: "client.subscribe(Caller::Gateways.subject(self.partition)).await;",
         replace: "client.queue_subscribe(Caller::Gateways.subject(self.partition), \"owners\".into()).await;",
-        caught_by: nats_bus("cluster_18_"),
+        caught_by: nats_bus(
+            "f4_a_paused_owner_stops_believing_in_itself_before_another_takes_over_and_never_again",
+        ),
     },
     Mutant {
         name: "cluster 18: what waited while a router was frozen is decided by it",
         file: "crates/cluster-nats/src/ingress/serve.rs",
         find: "        if !self.desk.members.is_fresh() {\n",
         replace: "        if self.desk.members.lapses() == u64::MAX {\n",
-        caught_by: nats_bus("cluster_18_"),
+        caught_by: nats_bus(
+            "f4_a_paused_owner_stops_believing_in_itself_before_another_takes_over_and_never_again",
+        ),
     },
     Mutant {
         name: "cluster 19: a panic costs the whole session",
@@ -446,7 +457,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/cluster-nats/src/effects/take.rs",
         find: "acker.ack_with(AckKind::Progress).await {",
         replace: "acker.ack_with(AckKind::Nak(None)).await {",
-        caught_by: nats_bus("an_effect_that_takes_longer_than_the_servers_patience_is_not_handed_out_again"),
+        caught_by: nats_bus(
+            "an_effect_that_takes_longer_than_the_servers_patience_is_not_handed_out_again",
+        ),
     },
     Mutant {
         name: "cluster 24: an effect is done with although nobody has worked on it",
@@ -467,7 +480,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/wire/src/commit.rs",
         find: "if min_logic > LOGIC {",
         replace: "if min_logic > LOGIC * 1_000_000 {",
-        caught_by: CaughtBy::TestOf { package: "stentor-wire", target: "records", filter: "later_versions" },
+        caught_by: CaughtBy::TestOf {
+            package: "stentor-wire",
+            target: "records",
+            filter: "later_versions",
+        },
     },
     Mutant {
         name: "cluster 25: a newer schema is written to",
@@ -488,7 +505,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/router/src/committer.rs",
         find: "                    backlog.committed(&entity, Record { sequence, ..record });\n",
         replace: "                    let _ = (backlog, &entity, Record { sequence, ..record });\n",
-        caught_by: router("f11_conversations_outlive_a_store_that_is_down_and_an_owner_that_dies_meanwhile"),
+        caught_by: router(
+            "f11_conversations_outlive_a_store_that_is_down_and_an_owner_that_dies_meanwhile",
+        ),
     },
     Mutant {
         name: "cluster 28: what finds no room is forgotten",
@@ -502,7 +521,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/router/src/projector/backlog.rs",
         find: "        part.hold(from);\n",
         replace: "        let _ = from;\n",
-        caught_by: router_unit("what_was_perhaps_written_holds_the_cursor_until_somebody_has_looked"),
+        caught_by: router_unit(
+            "what_was_perhaps_written_holds_the_cursor_until_somebody_has_looked",
+        ),
     },
     Mutant {
         name: "cluster 28: a row goes before the events that it covers",
