@@ -72,7 +72,7 @@ impl LegacyClient {
         self.connect_from(port, path_and_query, reason, None).await
     }
 
-    /// The same with an `Origin`.
+    /// The same with another `Origin` than that of the server's own pages.
     ///
     /// # Errors
     /// The handshake fails.
@@ -92,13 +92,11 @@ impl LegacyClient {
             self.agent.is_some()
         );
         let mut request = url.into_client_request()?;
-        if let Some(origin) = origin {
-            request.headers_mut().insert("Origin", HeaderValue::from_str(origin)?);
-        }
+        let own = format!("http://127.0.0.1:{port}");
+        let origin = HeaderValue::from_str(origin.unwrap_or(&own))?;
+        request.headers_mut().insert("Origin", origin);
         if let Some(cookie) = &self.agent {
             request.headers_mut().insert("Cookie", HeaderValue::from_str(cookie)?);
-            let own = format!("http://127.0.0.1:{port}");
-            request.headers_mut().insert("Origin", HeaderValue::from_str(&own)?);
         }
         let (socket, _) = client_async(request, stream).await?;
         self.socket = Some(socket);

@@ -6,7 +6,7 @@
 
 #[cfg(test)]
 mod deployed;
-mod http;
+pub mod http;
 mod role;
 mod settings;
 pub mod topology;
@@ -44,6 +44,24 @@ pub struct ClusterOptions {
     pub extra: String,
     /// Whether settings and logs of the roles stay when the cluster ends.
     pub keep: bool,
+    /// Where everything lies, so that the next start goes on; a temporary folder if it is not given.
+    pub folder: Option<PathBuf>,
+    /// The app files; without them there is the app `demo` with the bot.
+    pub apps: Option<PathBuf>,
+    /// A database that runs already, in the place of one of its own.
+    pub given_database: Option<GivenDatabase>,
+    /// Whether all processes die with this one, also when it is killed. They must be started by a thread
+    /// that lives as long.
+    pub leashed: bool,
+}
+
+/// A database that others use as well.
+#[derive(Clone, Debug)]
+pub struct GivenDatabase {
+    /// Where it is.
+    pub address: String,
+    /// What this cluster has of it.
+    pub keyspace: String,
 }
 
 /// A running cluster. Dropping it kills all of it.
@@ -55,7 +73,7 @@ pub struct Cluster {
     database: Option<Cassandra>,
     places: Places,
     topology: Topology,
-    _folder: tempfile::TempDir,
+    _temporary: Option<tempfile::TempDir>,
 }
 
 /// Lets all temporary folders of this process, those of clusters among them, lie in this one.
@@ -84,6 +102,10 @@ impl ClusterOptions {
             log_level: "info".to_owned(),
             extra: String::new(),
             keep: false,
+            folder: None,
+            apps: None,
+            given_database: None,
+            leashed: false,
         }
     }
 
@@ -110,34 +132,42 @@ impl Cluster {
     /// # Errors
     /// Something cannot be started, or does not become ready.
     pub async fn start(options: &ClusterOptions) -> anyhow::Result<Self> {
-        let mut folder = tempfile::Builder::new().prefix("stentor-cluster-").tempdir()?;
-        folder.disable_cleanup(options.keep);
-        let database = async {
-            if options.topology.database { Cassandra::start().await.map(Some) } else { Ok(None) }
-        };
+        let (folder, temporary) = place(options)?;
+        let own_database = options.topology.database && options.given_database.is_none();
+        let database =
+            async { if own_database { Cassandra::start().await.map(Some) } else { Ok(None) } };
         let mut places = Places {
-            folder: folder.path().to_owned(),
+            apps: options.apps.clone().unwrap_or_else(|| folder.join("apps")),
+            folder: folder.clone(),
             nats_urls: Vec::new(),
             monitor_urls: Vec::new(),
             replicas: options.topology.nats.min(3),
-            database: None,
+            database: options.given_database.clone(),
             drain_seconds: options.drain_seconds,
             extra: options.extra.clone(),
         };
-        let roles = roles(options, folder.path())?;
+        let roles = roles(options, &folder)?;
         let origins = roles.iter().filter_map(|role| Some(page(role.listen?))).collect::<Vec<_>>();
-        places.write_shared(&options.bot, &origins)?;
+        places.write_secrets()?;
+        if options.apps.is_none() {
+            places.write_demo(&options.bot, &origins)?;
+        }
         let nats = Nats::with(NatsOptions {
             nodes: options.topology.nats,
             extra: places.nats_accounts()?,
+            folder: options.folder.as_ref().map(|folder| folder.join("nats")),
+            leashed: options.leashed,
             ..NatsOptions::default()
         });
         let (nats, database) = tokio::try_join!(nats, database)?;
         places.nats_urls = nats.url().split(',').map(str::to_owned).collect();
         places.monitor_urls = nats.monitor_urls();
-        places.database = database.as_ref().map(Cassandra::address);
+        if let Some(own) = &database {
+            let keyspace = "stentor".to_owned();
+            places.database = Some(GivenDatabase { address: own.address(), keyspace });
+        }
         let topology = options.topology;
-        let mut cluster = Self { roles, nats, database, places, topology, _folder: folder };
+        let mut cluster = Self { roles, nats, database, places, topology, _temporary: temporary };
         for place in 0..cluster.roles.len() {
             cluster.start_role(place)?;
         }
@@ -335,6 +365,13 @@ impl Cluster {
         self.role(name)?.process_id().with_context(|| format!("{name} is not running"))
     }
 
+    /// All processes of it, apart from a database.
+    #[must_use]
+    pub fn process_ids(&self) -> Vec<u32> {
+        let roles = self.roles.iter().filter_map(Role::process_id);
+        roles.chain(self.nats.process_ids()).collect()
+    }
+
     /// Roles that have ended although nobody asked them to, and how.
     pub fn fallen(&mut self) -> Vec<String> {
         let ended = self.roles.iter_mut().filter_map(|role| {
@@ -379,6 +416,18 @@ impl Cluster {
     }
 }
 
+/// Where a cluster lies, and what removes that at its end.
+fn place(options: &ClusterOptions) -> anyhow::Result<(PathBuf, Option<tempfile::TempDir>)> {
+    if let Some(folder) = &options.folder {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("failed to create {}", folder.display()))?;
+        return Ok((folder.clone(), None));
+    }
+    let mut temporary = tempfile::Builder::new().prefix("stentor-cluster-").tempdir()?;
+    temporary.disable_cleanup(options.keep);
+    Ok((temporary.path().to_owned(), Some(temporary)))
+}
+
 /// The roles of a cluster, in the order of their start.
 fn roles(options: &ClusterOptions, folder: &Path) -> anyhow::Result<Vec<Role>> {
     let mut next = options.first_port;
@@ -397,6 +446,7 @@ fn roles(options: &ClusterOptions, folder: &Path) -> anyhow::Result<Vec<Role>> {
         let (name, kind) = (&member.name, member.kind);
         let mut role = Role::new(name, kind, &options.program, folder, listen, admin);
         role.environment.push(("STENTOR_LOG__LEVEL".to_owned(), options.log_level.clone()));
+        role.leashed = options.leashed;
         Ok(role)
     };
     of_ours.map(make).collect()

@@ -17,7 +17,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{PATIENCE, process::free_port};
+use crate::{
+    PATIENCE,
+    process::{free_port, program},
+};
 
 /// Ports tried until all are still free when the server binds them.
 const STARTS_MAX: usize = 5;
@@ -37,6 +40,8 @@ pub struct NatsOptions {
     pub max_file_store: String,
     /// Where the data lies, for instance a small file system; a temporary folder if not given.
     pub folder: Option<PathBuf>,
+    /// Whether it dies with the thread that starts it, also when that is killed.
+    pub leashed: bool,
 }
 
 /// One server, or a cluster of them.
@@ -74,6 +79,7 @@ impl Default for NatsOptions {
             extra: String::new(),
             max_file_store: "4G".to_owned(),
             folder: None,
+            leashed: false,
         }
     }
 }
@@ -131,6 +137,11 @@ impl Nats {
             self.spawn(node)?;
         }
         self.ready().await
+    }
+
+    /// The processes of all nodes that run.
+    pub(crate) fn process_ids(&self) -> Vec<u32> {
+        self.nodes.iter().filter_map(|node| node.child.as_ref()).map(Child::id).collect()
     }
 
     /// The URL that a client needs, with all nodes in it.
@@ -304,12 +315,12 @@ impl Nats {
     }
 
     fn spawn(&mut self, node: usize) -> anyhow::Result<()> {
-        let program = nats_server();
+        let server = nats_server();
         let folder = self.temporary.path().join(name_of(node));
         std::fs::create_dir_all(&folder)?;
         let file = folder.join("nats.conf");
         std::fs::write(&file, self.configuration(node)?)?;
-        let child = Command::new(&program)
+        let child = program(&server, self.options.leashed)
             .arg("-c")
             .arg(&file)
             .arg("-l")
@@ -319,7 +330,7 @@ impl Nats {
             // Ctrl-C in a terminal is for whoever started it.
             .process_group(0)
             .spawn()
-            .with_context(|| format!("{} cannot be started", program.display()))?;
+            .with_context(|| format!("{} cannot be started", server.display()))?;
         self.node_mut(node)?.child = Some(child);
         Ok(())
     }

@@ -28,6 +28,22 @@ const FIRST_PORTS: std::ops::Range<u16> = 12_000..31_000;
 /// Ports tried until one is still free when the program binds it.
 const PORTS_TRIED: usize = 5;
 
+/// A program that is to be started; leashed, it dies with the thread that starts it, also when that is killed.
+pub(crate) fn program(program: &Path, leashed: bool) -> Command {
+    if !leashed {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+/// What is started for `stentor`: the program in `$CONFORMANCE_PROGRAM`, if that is set. It takes the same
+/// flags, and is for instance a whole cluster.
+fn instead_of(program: &Path) -> PathBuf {
+    std::env::var_os("CONFORMANCE_PROGRAM").map_or_else(|| program.to_owned(), PathBuf::from)
+}
+
 /// A running `stentor dev`, or one that can be started again on the same ports and folder.
 #[derive(Debug)]
 pub struct Process {
@@ -51,7 +67,7 @@ impl Process {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let data = tempfile::tempdir()?;
         let mut process =
-            Self { program: program.to_owned(), flags, child: None, port, admin, data };
+            Self { program: instead_of(program), flags, child: None, port, admin, data };
         for _ in 0..PORTS_TRIED {
             let started = process.start_again().await;
             if started.is_ok() || !process.has_ended() {

@@ -61,10 +61,10 @@ enum Session {
 // === impl SecondClient ===
 
 impl SecondClient {
-    /// A visitor with a session of this name. `instance` numbers clients.
+    /// A visitor at a page of the server itself, with a session of this name. `instance` numbers clients.
     #[must_use]
     pub fn visitor(name: &str, instance: u64) -> Self {
-        Self::new(Session::Name(name.to_owned()), instance, None)
+        Self::new(Session::Name(name.to_owned()), instance, None).at_page()
     }
 
     /// Somebody with a token, in the session with this id.
@@ -378,7 +378,7 @@ impl SecondClient {
 /// # Errors
 /// The handshake fails, or the socket just ends.
 pub async fn closed_after(port: u16, path: &str, frames: &[Value]) -> anyhow::Result<u16> {
-    let mut socket = dial(port, path, false).await?;
+    let mut socket = dial(port, path, true).await?;
     for frame in frames {
         socket.send(Message::text(frame.to_string())).await?;
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
+    GivenDatabase,
     settings::Places,
     topology::{Kind, Topology},
 };
@@ -42,11 +43,12 @@ fn settings(text: &str) -> BTreeMap<&str, &str> {
 
 fn local() -> Places {
     Places {
+        apps: "/apps".into(),
         folder: "/somewhere".into(),
         nats_urls: vec!["nats://127.0.0.1:1".into()],
         monitor_urls: vec!["http://127.0.0.1:2".into()],
         replicas: 3,
-        database: Some("127.0.0.1:3".into()),
+        database: Some(GivenDatabase { address: "127.0.0.1:3".into(), keyspace: "stentor".into() }),
         drain_seconds: 20,
         extra: String::new(),
     }

@@ -12,7 +12,10 @@ use tokio::{
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// What a local port answers to a GET with 200.
-pub(super) async fn get(port: u16, path: &str) -> anyhow::Result<String> {
+///
+/// # Errors
+/// It does not answer, or with another status.
+pub async fn get(port: u16, path: &str) -> anyhow::Result<String> {
     let asking = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::{http::get, topology::Kind};
-use crate::PATIENCE;
+use crate::{PATIENCE, process::program};
 
 /// How often one that starts is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(20);
@@ -31,6 +31,8 @@ pub(super) struct Role {
     child: Option<Child>,
     /// Variables of its environment beyond our own.
     pub(super) environment: Vec<(String, String)>,
+    /// Whether it dies with this process.
+    pub(super) leashed: bool,
 }
 
 // === impl Role ===
@@ -54,6 +56,7 @@ impl Role {
             admin,
             child: None,
             environment: Vec::new(),
+            leashed: false,
         }
     }
 
@@ -66,7 +69,7 @@ impl Role {
     pub(super) fn spawn(&mut self) -> anyhow::Result<()> {
         anyhow::ensure!(self.child.is_none(), "{} is still running", self.name);
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let child = Command::new(&self.program)
+        let child = program(&self.program, self.leashed)
             .arg(self.kind.as_str())
             .arg("--config")
             .arg(&self.config)

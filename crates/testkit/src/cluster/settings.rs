@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::topology::Kind;
+use super::{GivenDatabase, topology::Kind};
 
 /// Users and rights of NATS, as deployments have them.
 const ACCOUNTS: &str = include_str!("../../../../deploy/nats/accounts.conf");
@@ -24,10 +24,11 @@ const NATS_USERS: [&str; 5] = ["gateway", "router", "connector", "operator", "sy
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     pub(super) folder: PathBuf,
+    pub(super) apps: PathBuf,
     pub(super) nats_urls: Vec<String>,
     pub(super) monitor_urls: Vec<String>,
     pub(super) replicas: usize,
-    pub(super) database: Option<String>,
+    pub(super) database: Option<GivenDatabase>,
     pub(super) drain_seconds: u64,
     pub(super) extra: String,
 }
@@ -35,10 +36,6 @@ pub(super) struct Places {
 // === impl Places ===
 
 impl Places {
-    pub(super) fn apps(&self) -> PathBuf {
-        self.folder.join("apps")
-    }
-
     pub(super) fn login_key(&self) -> PathBuf {
         self.folder.join("login.key")
     }
@@ -60,7 +57,7 @@ impl Places {
             line("login_key_file", quoted_path(&self.login_key()));
         }
         line("admin_listen", quoted(&format!("127.0.0.1:{admin}")));
-        line("apps", quoted_path(&self.apps()));
+        line("apps", quoted_path(&self.apps));
         line("drain_seconds", self.drain_seconds.to_string());
         line("nats.urls", list(&self.nats_urls));
         line("nats.user", quoted(role));
@@ -72,8 +69,8 @@ impl Places {
             line("nats.max_bytes", LOG_BYTES_MAX.to_string());
         }
         if let (Kind::Router, Some(database)) = (kind, &self.database) {
-            line("store.nodes", list(std::slice::from_ref(database)));
-            line("store.keyspace", quoted("stentor"));
+            line("store.nodes", list(std::slice::from_ref(&database.address)));
+            line("store.keyspace", quoted(&database.keyspace));
             line("store.replication", "1".to_owned());
         }
         if kind == Kind::Connector {
@@ -83,15 +80,19 @@ impl Places {
         text
     }
 
-    /// Writes what all roles share: passwords, the key of logins, the app `demo`.
-    pub(super) fn write_shared(&self, bot: &str, origins: &[String]) -> anyhow::Result<()> {
-        std::fs::create_dir_all(self.apps())?;
+    /// Writes passwords and the key of logins, unless there are some.
+    pub(super) fn write_secrets(&self) -> anyhow::Result<()> {
         for user in NATS_USERS {
-            write(&self.password_file(user), &secret())?;
+            write_once(&self.password_file(user), &secret())?;
         }
-        write(&self.login_key(), &format!("{}{}", secret(), secret()))?;
-        write(&self.apps().join("demo.key"), &format!("{}{}", secret(), secret()))?;
-        write(&self.apps().join("demo.yaml"), &demo_app(bot, origins))
+        write_once(&self.login_key(), &format!("{}{}", secret(), secret()))
+    }
+
+    /// Writes the app `demo`.
+    pub(super) fn write_demo(&self, bot: &str, origins: &[String]) -> anyhow::Result<()> {
+        std::fs::create_dir_all(&self.apps)?;
+        write_once(&self.apps.join("demo.key"), &format!("{}{}", secret(), secret()))?;
+        write(&self.apps.join("demo.yaml"), &demo_app(bot, origins))
     }
 
     /// Lines for the configuration of NATS: the deployment's accounts, with the passwords of this cluster.
@@ -127,6 +128,10 @@ fn demo_app(bot: &str, origins: &[String]) -> String {
 
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(file, text).with_context(|| format!("failed to write {}", file.display()))
+}
+
+fn write_once(file: &Path, text: &str) -> anyhow::Result<()> {
+    if file.exists() { Ok(()) } else { write(file, text) }
 }
 
 /// Random enough for a cluster that listens on loopback. It begins with a letter: NATS takes what looks like
