@@ -1,7 +1,8 @@
 // Runs the browser scenarios: the published widget in Chromium, a bot, and a real `stentor` process between them.
 //
-//   node tests/browser/run.mjs --stentor target/debug/stentor --peers target/peers [--only TEXT] [--jobs N]
+//   node tests/browser/run.mjs --stentor target/debug/stentor --peers target/peers [--only TEXT]… [--jobs N]
 //
+// With `--cluster` the program is a cluster with the flags of `stentor dev`, and scenarios about its members run too.
 // `cargo xtask test --only browser` fetches the peers, builds the binary and calls this. Each scenario has its own
 // server process, data folder, bot and browser profile. A failed one leaves a screenshot, the widget's rows, its frames
 // and the server's log in the output folder.
@@ -21,7 +22,8 @@ const { values } = parseArgs({
     peers: { type: "string", default: join(here, "../../target/peers") },
     chromium: { type: "string", default: "/usr/bin/chromium" },
     out: { type: "string", default: join(here, "../../target/browser") },
-    only: { type: "string", default: "" },
+    only: { type: "string", multiple: true, default: [""] },
+    cluster: { type: "boolean", default: false },
     jobs: { type: "string", default: String(Math.min(4, availableParallelism())) },
     list: { type: "boolean", default: false },
   },
@@ -33,7 +35,8 @@ const SCENARIO_LIMIT_MS = 120_000;
 const scenarios = [];
 for (const file of readdirSync(join(here, "scenarios")).sort()) {
   const { default: group } = await import(`./scenarios/${file}`);
-  scenarios.push(...group.filter(({ name }) => name.includes(values.only)));
+  const chosen = ({ name, cluster = false }) => (values.cluster || !cluster) && values.only.some((text) => name.includes(text));
+  scenarios.push(...group.filter(chosen));
 }
 if (values.list) {
   for (const { name } of scenarios) console.log(name);

@@ -64,6 +64,8 @@ export class Router {
   }
 
   async start() {
+    // Node has no page; its requests come from one of the router's own, as those of a browser do.
+    globalThis[Symbol.for("undici.globalOrigin.1")] = new URL(`http://127.0.0.1:${this.port}`);
     const addresses = ["--listen", `127.0.0.1:${this.port}`, "--admin-listen", `127.0.0.1:${this.#admin}`];
     this.#child = spawn(PROGRAM, ["dev", ...addresses, "--data", this.data, ...this.#flags], { stdio: "ignore" });
     const ready = () => fetch(`http://127.0.0.1:${this.#admin}/readyz`).then(({ ok }) => ok, () => false);

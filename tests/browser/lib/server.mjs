@@ -1,9 +1,11 @@
 // A real `stentor dev` process that can be killed and started again on the same ports and data.
 
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { createWriteStream } from "node:fs";
+import { createWriteStream, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { once } from "node:events";
+import { join } from "node:path";
 
 import { until } from "./wait.mjs";
 
@@ -42,6 +44,23 @@ export class Server {
   /** kill -9: nothing gets the chance to tidy up. */
   async kill() {
     await this.#end("SIGKILL");
+  }
+
+  /** kill -9 for the one gateway of a cluster that has sockets. Returns its name. */
+  async killGateway() {
+    const { members } = JSON.parse(readFileSync(join(this.data, "cluster/members.json"), "utf8"));
+    const gateways = Object.entries(members).filter(([name]) => name.startsWith("gateway-"));
+    const busy = [];
+    for (const [name, { admin, pid }] of gateways) {
+      const page = await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text();
+      const open = [...page.matchAll(/^stentor_gateway_connections\S* (\d+)$/gm)].map(([, count]) => Number(count));
+      assert.ok(open.length > 0, "the gateway does not say how many sockets it has");
+      if (open.some((count) => count > 0)) busy.push({ name, pid });
+    }
+    assert.equal(busy.length, 1, `${JSON.stringify(busy)} of ${gateways.length} gateways have sockets`);
+    assert.equal(gateways.length, 2);
+    process.kill(busy[0].pid, "SIGKILL");
+    return busy[0].name;
   }
 
   /** An orderly stop. */
