@@ -13,6 +13,7 @@ use crate::conformance::{free_address, wait_for};
 use crate::peers;
 use crate::process::{Background, last_lines, run_logged, run_quiet, shown};
 use crate::report::Report;
+use crate::subject::Subject;
 use crate::workspace::Workspace;
 
 /// Requests per operation and phase; all of them take ten seconds.
@@ -27,31 +28,33 @@ const APP: &str = "apiVersion: stentor.dev/v1alpha1\nkind: ChatApp\nmetadata: { 
 
 /// Runs it, as one test.
 pub(crate) fn run(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
-    report.heading("HTTP API against docs/openapi.json");
-    let program = match peers::schemathesis(workspace) {
-        Ok(program) => program,
-        Err(skip) => {
-            report.skip(skip);
-            return Ok(());
-        }
-    };
-    match check(workspace, &program) {
-        Ok(cases) => report.pass(&format!("{cases} requests answered as described")),
-        Err(error) => report.fail("HTTP API", &format!("{error:#}")),
-    }
+    run_on(workspace, &Subject::one_process(workspace), report);
     Ok(())
 }
 
-fn check(workspace: &Workspace, schemathesis: &Path) -> anyhow::Result<usize> {
-    let folder = workspace.target().join("api");
+/// Runs it on whatever takes the flags of `stentor dev`.
+pub(crate) fn run_on(workspace: &Workspace, subject: &Subject, report: &mut Report) {
+    report.heading(&subject.named("HTTP API against docs/openapi.json"));
+    let program = match peers::schemathesis(workspace) {
+        Ok(program) => program,
+        Err(skip) => return report.skip(skip),
+    };
+    match check(workspace, subject, &program) {
+        Ok(cases) => report.pass(&format!("{cases} requests answered as described")),
+        Err(error) => report.fail(&subject.named("HTTP API"), &format!("{error:#}")),
+    }
+}
+
+fn check(workspace: &Workspace, subject: &Subject, schemathesis: &Path) -> anyhow::Result<usize> {
+    let folder = workspace.target().join(if subject.is_cluster() { "api-cluster" } else { "api" });
     std::fs::remove_dir_all(&folder).ok();
     std::fs::create_dir_all(folder.join("apps")).context("failed to make a folder")?;
     std::fs::write(folder.join("apps/demo.yaml"), APP).context("failed to write the app")?;
     std::fs::write(folder.join("apps/key"), [b'k'; 40]).context("failed to write the key")?;
 
     let (listen, admin) = (free_address()?, free_address()?);
-    let program = workspace.debug_binary("stentor");
-    let mut command = Command::new(&program);
+    let mut command = Command::new(subject.program());
+    subject.tell(&mut command);
     command.args(["dev", "--listen", &listen, "--admin-listen", &admin, "--apps"]);
     command.arg(folder.join("apps")).arg("--data").arg(folder.join("data"));
     let log = std::fs::File::create(folder.join("server.log")).context("failed to make a log")?;
@@ -60,7 +63,7 @@ fn check(workspace: &Workspace, schemathesis: &Path) -> anyhow::Result<usize> {
     let mut server = Background(child);
     wait_for(&listen, &mut server)?;
 
-    let mut mint = Command::new(&program);
+    let mut mint = Command::new(subject.program());
     mint.args(["token", "mint", "--app", "demo", "--role", "integration", "--subject", "api"]);
     mint.args(["--kid", "k", "--key-file"]).arg(folder.join("apps/key"));
     let token = run_quiet(&mut mint)?;
@@ -95,7 +98,7 @@ fn open_session(address: &str) -> anyhow::Result<String> {
     let length = body.len();
     write!(
         stream,
-        "POST /v2/frames HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+        "POST /v2/frames HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nConnection: close\r\n\
          Content-Length: {length}\r\n\r\n{body}"
     )
     .context("failed to ask")?;

@@ -7,6 +7,7 @@ use std::process::Command;
 use crate::peers;
 use crate::process::run_seen;
 use crate::report::{Report, Skip};
+use crate::subject::Subject;
 use crate::workspace::Workspace;
 
 /// Runs all scenarios, or those whose name contains `only`.
@@ -15,8 +16,19 @@ pub(crate) fn run(
     only: Option<&str>,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    report.heading("browser: published widget, real bot, real process");
-    let mut node = match command(workspace) {
+    run_on(workspace, &Subject::one_process(workspace), only, report)
+}
+
+/// Runs them on whatever takes the flags of `stentor dev`; on a cluster also those about its members.
+pub(crate) fn run_on(
+    workspace: &Workspace,
+    subject: &Subject,
+    only: Option<&str>,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let suite = subject.named("browser");
+    report.heading(&format!("{suite}: published widget, real bot"));
+    let mut node = match command(workspace, subject) {
         Ok(node) => node,
         Err(skip) => {
             report.skip(skip);
@@ -32,14 +44,14 @@ pub(crate) fn run(
         if line.starts_with("ok      ") {
             passed += 1;
         } else if let Some(name) = line.strip_prefix("FAILED  ") {
-            failed.push(format!("browser: {name}"));
+            failed.push(format!("{suite}: {name}"));
         }
     })?;
     report.passed_by_child(passed);
     if !status.success() && failed.is_empty() {
-        report.fail("browser", &format!("the runner ended with {status}"));
+        report.fail(&suite, &format!("the runner ended with {status}"));
     } else if passed == 0 && failed.is_empty() {
-        report.fail("browser", "no scenario ran");
+        report.fail(&suite, "no scenario ran");
     }
     for name in failed {
         report.failed_by_child(name);
@@ -47,16 +59,21 @@ pub(crate) fn run(
     Ok(())
 }
 
-fn command(workspace: &Workspace) -> Result<Command, Skip> {
+fn command(workspace: &Workspace, subject: &Subject) -> Result<Command, Skip> {
     let chromium = peers::chromium()?;
     peers::bot(workspace)?;
     peers::widget(workspace)?;
     peers::browser_driver(workspace)?;
+    let out = if subject.is_cluster() { "browser-cluster" } else { "browser" };
     let mut node = Command::new("node");
     node.arg(workspace.root().join("tests/browser/run.mjs"));
-    node.arg("--stentor").arg(workspace.debug_binary("stentor"));
+    node.arg("--stentor").arg(subject.program());
     node.arg("--peers").arg(workspace.peers());
     node.arg("--chromium").arg(chromium);
-    node.arg("--out").arg(workspace.target().join("browser"));
+    node.arg("--out").arg(workspace.target().join(out));
+    subject.tell(&mut node);
+    if subject.is_cluster() {
+        node.arg("--cluster");
+    }
     Ok(node)
 }

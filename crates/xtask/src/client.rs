@@ -6,12 +6,23 @@ use std::process::Command;
 
 use crate::process::run_seen;
 use crate::report::{Report, Skip};
+use crate::subject::Subject;
 use crate::workspace::Workspace;
 
 /// Runs all of them.
 pub(crate) fn run(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
-    report.heading("client: stentor.js in Node, real process, connections that break");
-    let mut node = match command(workspace) {
+    run_on(workspace, &Subject::one_process(workspace), report)
+}
+
+/// Runs them on whatever takes the flags of `stentor dev`.
+pub(crate) fn run_on(
+    workspace: &Workspace,
+    subject: &Subject,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let suite = subject.named("client");
+    report.heading(&format!("{suite}: stentor.js in Node, connections that break"));
+    let mut node = match command(workspace, subject) {
         Ok(node) => node,
         Err(skip) => {
             report.skip(skip);
@@ -25,12 +36,12 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report) -> anyhow::Result<
         if line.starts_with("ok ") {
             passed += 1;
         } else if let Some(name) = line.strip_prefix("not ok ") {
-            failed.push(format!("client: {name}"));
+            failed.push(format!("{suite}: {name}"));
         }
     })?;
     report.passed_by_child(passed);
     if failed.is_empty() && (!status.success() || passed == 0) {
-        report.fail("client", &format!("{passed} passed, and node ended with {status}"));
+        report.fail(&suite, &format!("{passed} passed, and node ended with {status}"));
     }
     for name in failed {
         report.failed_by_child(name);
@@ -38,7 +49,7 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report) -> anyhow::Result<
     Ok(())
 }
 
-fn command(workspace: &Workspace) -> Result<Command, Skip> {
+fn command(workspace: &Workspace, subject: &Subject) -> Result<Command, Skip> {
     let has_sockets = Command::new("node").args(["-p", "typeof WebSocket"]).output();
     let has_sockets = has_sockets.map_err(|error| Skip {
         name: "client".to_owned(),
@@ -52,6 +63,7 @@ fn command(workspace: &Workspace) -> Result<Command, Skip> {
     }
     node.args(["--test", "--test-reporter=tap"]);
     node.arg(workspace.root().join("tests/client/client.test.mjs"));
-    node.env("ROUTER_PROGRAM", workspace.debug_binary("stentor"));
+    node.env("ROUTER_PROGRAM", subject.program());
+    subject.tell(&mut node);
     Ok(node)
 }

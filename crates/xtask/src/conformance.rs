@@ -138,7 +138,7 @@ pub(crate) fn free_address() -> anyhow::Result<String> {
 
 /// Waits until a server takes connections.
 pub(crate) fn wait_for(address: &str, server: &mut Background) -> anyhow::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {
         if TcpStream::connect(address).is_ok() {
             return Ok(());

@@ -14,6 +14,7 @@ mod browser;
 mod chaos;
 mod client;
 mod cluster;
+mod cluster_conformance;
 mod conformance;
 mod layers;
 mod mutants;
@@ -21,6 +22,7 @@ mod peers;
 mod process;
 mod report;
 mod simulate;
+mod subject;
 mod suite;
 mod workspace;
 

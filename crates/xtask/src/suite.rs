@@ -7,7 +7,9 @@ use clap::ValueEnum;
 use crate::process::run_seen;
 use crate::report::Report;
 use crate::workspace::Workspace;
-use crate::{api, bench, browser, client, cluster, conformance, layers, simulate};
+use crate::{
+    api, bench, browser, client, cluster, cluster_conformance, conformance, layers, simulate,
+};
 
 /// Crates whose tests with the feature `real-servers` start NATS or Cassandra.
 const WITH_REAL_SERVERS: [&str; 2] = ["stentor-cluster-nats", "stentor-store-scylla"];
@@ -31,6 +33,7 @@ enum Part {
     Cargo,
     Simulation,
     Cluster,
+    ClusterConformance,
     Conformance,
     Api,
     Client,
@@ -58,6 +61,9 @@ pub(crate) fn run(
     }
     if wanted(Part::Cluster) && built {
         cluster_test(workspace, report)?;
+    }
+    if wanted(Part::ClusterConformance) && built {
+        cluster_conformance::run(workspace, options.scenario.as_deref(), report)?;
     }
     if wanted(Part::Conformance) && built {
         conformance::run(workspace, report)?;
