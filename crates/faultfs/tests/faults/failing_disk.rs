@@ -41,7 +41,8 @@ fn f13_on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
     let written: u64 = written.sum();
     let mut failed = 0;
     for part in 1..=16 {
-        let status = fail(("FAULTFS_SPACE", written * part / 18));
+        // Well below all of it: how much the database writes in the background is not the same twice.
+        let status = fail(("FAULTFS_SPACE", written * part / 24));
         assert!(!status.success(), "part {part}: a full disk was not noticed");
         failed += u32::from(status.code() == Some(FAILED));
     }

@@ -7,7 +7,7 @@ mod access;
 mod cluster;
 mod people;
 
-use super::{CaughtBy, Mutant};
+use super::{CaughtBy, Mutant, Servers};
 
 /// All of them.
 pub(super) fn mutants() -> impl Iterator<Item = &'static Mutant> {
