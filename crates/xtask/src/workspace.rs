@@ -48,6 +48,14 @@ impl Workspace {
         // Cargo names itself to what it runs, so a toolchain chosen with `cargo +NAME` is kept.
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(&self.root);
+        // Cargo described this task to it. Build scripts that look at such variables would run again for every
+        // build that is started from here, and again for the next one that is not.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                command.env_remove(&*name);
+            }
+        }
         command
     }
 
