@@ -16,14 +16,15 @@ pub(crate) fn run(
     only: Option<&str>,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    run_on(workspace, &Subject::one_process(workspace), only, report)
+    run_on(workspace, &Subject::one_process(workspace), only.as_slice(), report)
 }
 
-/// Runs them on whatever takes the flags of `stentor dev`; on a cluster also those about its members.
+/// Runs those with one of these texts in their name, without any all of them, on whatever takes the flags of
+/// `stentor dev`; on a cluster also those about its members.
 pub(crate) fn run_on(
     workspace: &Workspace,
     subject: &Subject,
-    only: Option<&str>,
+    only: &[&str],
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let suite = subject.named("browser");
@@ -35,8 +36,8 @@ pub(crate) fn run_on(
             return Ok(());
         }
     };
-    if let Some(only) = only {
-        node.args(["--only", only]);
+    for text in only {
+        node.args(["--only", text]);
     }
     let mut passed = 0;
     let mut failed = Vec::new();

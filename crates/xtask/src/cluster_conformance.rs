@@ -21,7 +21,21 @@ const TESTS: [&str; 5] = ["people", "second_dialect", "fallback", "lists", "api"
 /// Clusters at the same time.
 const AT_ONCE: &str = "2";
 
-/// Runs all of them, with browser scenarios whose name contains `only`, or all.
+/// Browser scenarios in which it matters who is where and who is gone. The others are about what one gateway and
+/// one connector do, and those do it with the same code.
+const SCENARIOS: [&str; 9] = [
+    "first chat",
+    "a reload keeps",
+    "two tabs",
+    "a reset begins",
+    "kill -9",
+    "stops in order",
+    "a fresh widget of the same visitor",
+    "S3 ",
+    "draft",
+];
+
+/// Runs all of them, with browser scenarios whose name contains `only`, or a choice of them.
 pub(crate) fn run(
     workspace: &Workspace,
     only: Option<&str>,
@@ -46,5 +60,6 @@ pub(crate) fn run(
     count(&subject.named("cargo test"), |see| run_seen(&mut cargo, see), report)?;
     api::run_on(workspace, &subject, report);
     client::run_on(workspace, &subject, report)?;
-    browser::run_on(workspace, &subject, only, report)
+    let scenarios = only.map_or_else(|| SCENARIOS.to_vec(), |only| vec![only]);
+    browser::run_on(workspace, &subject, &scenarios, report)
 }
