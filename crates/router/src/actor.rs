@@ -107,6 +107,11 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     key: Key,
     mut commands: mpsc::Receiver<Command>,
 ) {
+    // One that is loaded only now could win the compare-and-set, whoever serves the session.
+    if actors.shared().fenced(key.session.partition()).await.is_err() {
+        actors.loaded();
+        return;
+    }
     let loaded = load_until_it_works(actors, &key, &mut commands).await;
     actors.loaded();
     let Some(loaded) = loaded else { return };

@@ -194,8 +194,24 @@ async fn i12_an_owner_believes_no_row_that_is_behind_what_it_has_committed() {
     town.close().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn i16_a_log_made_anew_begins_a_new_numbering_even_if_nothing_was_trimmed_from_it() {
+    let ((log, store), (_, config)) = (parts(), clock());
+    let (socket, before, epoch) = conversation(&log, &store, &config).await;
+    let log = Arc::new(MemoryLog::new(Incarnation(2)));
+    // Its owner has copied all that there is, which is nothing.
+    let partition = socket.session.unwrap().partition();
+    log.set_cursor(partition, Sequence(1_000)).await.unwrap();
+    let town = Town::open_shared(&log, &store, 2, config);
+    let attached = open(&town, &socket).await;
+    assert!(attached.epoch > epoch, "what the history has need not be all there was");
+    let all = town.events(socket.session.unwrap()).await;
+    assert_eq!(all[..before.len()], before, "the history is intact");
+    town.close().await;
+}
+
 /// A log that holds the first records of another.
-async fn copy_of(
+pub(crate) async fn copy_of(
     log: &MemoryLog,
     entities: &[Entity],
     until: Sequence,

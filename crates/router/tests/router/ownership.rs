@@ -185,8 +185,6 @@ async fn i11_a_replaced_owner_commits_nothing() {
     let entity = log.heads(partition, None, 10).await.unwrap();
     // What it would commit is refused; had it read again what there is, it could commit it after all.
     assert!(is_again(&old.town.say(&mut other, "late").await));
-    let mut late = socket.clone();
-    assert!(is_again(&old.town.say(&mut late, "three").await));
     assert_eq!(log.heads(partition, None, 10).await.unwrap(), entity);
     assert!(matches!(
         new.town.say(&mut socket, "three").await,
@@ -233,6 +231,7 @@ async fn cluster_15_a_deadline_that_is_far_away_outlives_its_owner() {
     let mut other = others.find(|other| other.visitor.placement.partition() == partition).unwrap();
     drop(others);
     old.town.attach(&mut other, Some("claimed")).await;
+    old.release(partition).await;
     old.town.kill().await;
     let new = open_with(&log, &store, config);
     new.take(partition).await;
@@ -244,6 +243,28 @@ async fn cluster_15_a_deadline_that_is_far_away_outlives_its_owner() {
     assert!(new.town.events(session).await.iter().any(|event| left(&event.kind)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn cluster_15_a_connected_session_is_taken_up_however_long_it_has_been_silent() {
+    let ((log, store), (now, config)) = (parts(), clock());
+    let old = open_with(&log, &store, config.clone());
+    let mut socket = old.town.socket(1, "user-a");
+    let partition = socket.visitor.placement.partition();
+    old.take(partition).await;
+    old.town.attach(&mut socket, Some("claimed")).await;
+    now.fetch_add(120_000_000, Ordering::SeqCst);
+    let mut others = (0..).map(|number| old.town.socket(2, &format!("user-{number}")));
+    let mut other = others.find(|other| other.visitor.placement.partition() == partition).unwrap();
+    drop(others);
+    old.town.attach(&mut other, Some("claimed")).await;
+    old.release(partition).await;
+    old.town.kill().await;
+    let mut new = open_with(&log, &store, config);
+    new.take(partition).await;
+    let wanted = stentor_wire::session_to_bytes(socket.session.unwrap());
+    let told = new.town.fan_out().await;
+    assert!(told.heads.iter().any(|head| head.session == wanted), "{told:?}");
+}
+
 #[tokio::test]
 async fn cluster_16_a_new_owner_repeats_the_heads_of_connected_sessions() {
     let (log, store) = parts();
@@ -253,6 +274,7 @@ async fn cluster_16_a_new_owner_repeats_the_heads_of_connected_sessions() {
     old.take(partition).await;
     old.town.attach(&mut socket, Some("claimed")).await;
     old.town.say(&mut socket, "the last that its owner fans out").await;
+    let last = old.town.events(socket.session.unwrap()).await.last().unwrap().n;
     old.town.take_fan_out();
     old.town.kill().await;
     let mut new = open(&log, &store);
@@ -263,7 +285,6 @@ async fn cluster_16_a_new_owner_repeats_the_heads_of_connected_sessions() {
             break head.clone();
         }
     };
-    let events = new.town.events(socket.session.unwrap()).await;
-    assert_eq!(head.n, events.last().unwrap().n.0);
+    assert_eq!(head.n, last.0, "told before anything else happens");
     assert_eq!(head.connections, [1]);
 }

@@ -11,7 +11,7 @@ use super::{CaughtBy, Mutant, Servers};
 
 /// All of them.
 pub(super) fn mutants() -> impl Iterator<Item = &'static Mutant> {
-    MUTANTS.iter().chain(people::MUTANTS).chain(access::MUTANTS).chain(cluster::MUTANTS)
+    MUTANTS.iter().chain(people::MUTANTS).chain(access::MUTANTS).chain(cluster::mutants())
 }
 
 const MUTANTS: &[Mutant] = &[

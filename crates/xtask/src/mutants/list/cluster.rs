@@ -1,6 +1,8 @@
 //! Breakages of what a cluster rests on: the log on JetStream, who owns a partition, what is told to gateways, the
 //! history. The numbers are those of the rules that the log and its owners follow.
 
+mod owners;
+
 use super::{CaughtBy, Mutant, Servers};
 
 const fn router(filter: &'static str) -> CaughtBy {
@@ -34,7 +36,13 @@ const fn database(filter: &'static str) -> CaughtBy {
     CaughtBy::Served { package, target: "store", filter, by: Servers::Database }
 }
 
-pub(super) const MUTANTS: &[Mutant] = &[
+/// All of them.
+pub(super) fn mutants() -> impl Iterator<Item = &'static Mutant> {
+    MUTANTS.iter().chain(owners::MUTANTS)
+}
+
+/// Writing, keeping and numbering.
+const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "cluster 1: a record does not say what it follows",
         file: "crates/cluster-nats/src/log/publish.rs",
@@ -176,7 +184,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "cluster 9: a history that is ahead of the log says nothing",
         file: "crates/router/src/load.rs",
         find: "row.filter(|row| (row.epoch, row.projected) > (end.epoch, end.n) || row.at > end.at)",
-        replace: "row.filter(|row| row.at > Timestamp(u64::MAX).min(end.at.max(row.at)))",
+        replace: "row.filter(|row| row.projected > end.n.max(row.projected))",
         caught_by: router("i16_an_older_copy_of_the_log_is_found_out_by_the_history"),
     },
     Mutant {
@@ -191,14 +199,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/router/src/load.rs",
         find: "        && row.log == shared.log.incarnation()\n",
         replace: "",
-        caught_by: router("i16_"),
+        caught_by: router(
+            "i16_a_log_made_anew_begins_a_new_numbering_even_if_nothing_was_trimmed_from_it",
+        ),
     },
     Mutant {
         name: "cluster 9: an owner forgets how far it has seen its session come",
         file: "crates/router/src/load.rs",
         find: "let ahead = known.filter(|known| *known > (end.epoch, end.n));",
         replace: "let ahead = known.filter(|known| *known > (end.epoch, EventNumber(u64::MAX)));",
-        caught_by: router("i12_"),
+        caught_by: router(
+            "i16_a_log_that_is_put_back_under_a_running_owner_begins_a_new_numbering",
+        ),
     },
     Mutant {
         name: "cluster 9: fencing a log changes nothing",
@@ -220,10 +232,17 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "cluster 10: the first commit after a load has no snapshot",
-        file: "crates/router/src/actor.rs",
-        find: "since_snapshot: if loaded.origin.is_some() { u32::MAX } else { 0 },",
-        replace: "since_snapshot: if loaded.origin.is_some() { 0 } else { 0 },",
+        file: "crates/router/src/actor/write.rs",
+        find: "let due = self.rests || self.since_snapshot >= SNAPSHOT_EVERY || self.snapshot_is_old();",
+        replace: "let due = self.rests || self.since_snapshot == SNAPSHOT_EVERY;",
         caught_by: router("cluster_10_the_first_commit_after_a_load_holds_the_state"),
+    },
+    Mutant {
+        name: "cluster 10: a session is only ever told by all its records",
+        file: "crates/router/src/actor/write.rs",
+        find: "const SNAPSHOT_EVERY: u32 = 64;",
+        replace: "const SNAPSHOT_EVERY: u32 = 64_000;",
+        caught_by: router("cluster_10_every_64th_commit_holds_the_state"),
     },
     Mutant {
         name: "cluster 10: a session is loaded although records are missing before the head",
@@ -247,296 +266,5 @@ pub(super) const MUTANTS: &[Mutant] = &[
         find: "    i64::try_from(at.0).unwrap_or(i64::MAX)\n",
         replace: "    i64::try_from(at.max(now()).0).unwrap_or(i64::MAX)\n",
         caught_by: database("i10_projecting_twice_or_in_another_order_gives_the_same_rows"),
-    },
-    Mutant {
-        name: "cluster 13: who does not hear itself counts the silence of others",
-        file: "crates/cluster-nats/src/members/view.rs",
-        find: "hears.then(|| now.saturating_sub(since))",
-        replace: "(hears || since <= now).then(|| now.saturating_sub(since))",
-        caught_by: nats_unit("f24_nobody_looks_dead_to_an_observer_that_does_not_hear_itself"),
-    },
-    Mutant {
-        name: "cluster 13: two routers take the same partition",
-        file: "crates/cluster-nats/src/ownership/records.rs",
-        find: "        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());\n",
-        replace: "        let _ = (revision, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE);\n",
-        caught_by: nats_bus("two_routers_share_all_partitions_and_each_has_one_owner"),
-    },
-    Mutant {
-        name: "cluster 13: everybody takes what a dead router owned",
-        file: "crates/cluster-nats/src/ownership/plan.rs",
-        find: "let is_mine = silence >= timings.takeover_after && is_first(partition);",
-        replace: "let is_mine = silence >= timings.takeover_after;",
-        caught_by: nats_unit("what_a_dead_router_owned_is_shared_by_the_living"),
-    },
-    Mutant {
-        name: "cluster 13: an owner believes in itself until others take over",
-        file: "crates/cluster-nats/src/timings.rs",
-        find: "(self.hold_for < self.takeover_after, \"hold_for < takeover_after\"),",
-        replace: "(self.hold_for < self.takeover_after * 9, \"hold_for < takeover_after\"),",
-        caught_by: nats_unit("an_owner_that_believes_in_itself_for_too_long_is_refused"),
-    },
-    Mutant {
-        name: "cluster 14: a newcomer takes what is its own by rank",
-        file: "crates/cluster-nats/src/ownership/plan.rs",
-        find: "            Some(owner) => view.silence(&owner.member(), now)?,",
-        replace: "            Some(owner) => view.silence(&owner.member(), now)?.max(timings.takeover_after),",
-        caught_by: nats_unit("what_a_living_router_owns_is_never_taken"),
-    },
-    Mutant {
-        name: "cluster 14: a newcomer asks for what is not its own",
-        file: "crates/cluster-nats/src/ownership/plan.rs",
-        find: "(others && owner != me && is_first(partition)).then",
-        replace: "(others && owner != me).then",
-        caught_by: nats_unit("a_newcomer_asks_for_what_is_its_own_by_rank_and_for_one_at_a_time"),
-    },
-    Mutant {
-        name: "cluster 14: nobody is sent away while a partition changes hands",
-        file: "crates/cluster-nats/src/ownership/handover.rs",
-        find: "            self.lingering += 1;\n            self.tasks.spawn(async move {\n                tokio::time::sleep(LINGER).await;\n",
-        replace: "            self.lingering += 1;\n            self.tasks.spawn(async move {\n                let _ = LINGER;\n",
-        caught_by: nats_bus(
-            "p8_a_drain_hands_everything_over_with_no_request_waiting_for_half_a_second",
-        ),
-    },
-    Mutant {
-        name: "cluster 15: a new owner does not look for what is due",
-        file: "crates/router/src/startup.rs",
-        find: "if attached || next_deadline.is_some_and(|deadline| deadline < soon) {",
-        replace: "if attached && next_deadline.is_some_and(|deadline| deadline > soon) {",
-        caught_by: router("cluster_16_a_new_owner_repeats_the_heads_of_connected_sessions"),
-    },
-    Mutant {
-        name: "cluster 15: deadlines that are far away are forgotten at a takeover",
-        file: "crates/router/src/startup.rs",
-        find: "                shared.timers.set(key.clone(), next_deadline).await;\n",
-        replace: "",
-        caught_by: router("cluster_15_a_deadline_that_is_far_away_outlives_its_owner"),
-    },
-    Mutant {
-        name: "cluster 16: a new owner does not repeat the heads of its sessions",
-        file: "crates/router/src/actor.rs",
-        find: "        settle::note_receivers(self);\n",
-        replace: "",
-        caught_by: router("cluster_16_a_new_owner_repeats_the_heads_of_connected_sessions"),
-    },
-    Mutant {
-        name: "cluster 16: a head says nothing to a gateway",
-        file: "crates/gateway/src/fanout.rs",
-        find: "            Ok(batch) => deliver(shared, strays, &app, &Arc::new(batch), &connections),",
-        replace: "            Ok(batch) => deliver(shared, strays, &app, &Arc::new(batch), &[]),",
-        caught_by: gateway("p4_heads_make_both_dialects_fetch_what_they_lack_and_nobody_else"),
-    },
-    Mutant {
-        name: "cluster 16: a widget is shown what comes behind a hole",
-        file: "crates/gateway/src/legacy/shown.rs",
-        find: "            if event.n > self.last.next() {\n",
-        replace: "            if event.n.0 == u64::MAX {\n",
-        caught_by: gateway("p9_what_was_missed_is_fetched_and_shown_once_in_order"),
-    },
-    Mutant {
-        name: "cluster 16: a loss at a gateway has no consequence",
-        file: "crates/gateway/src/fanout.rs",
-        find: "                    \"messages may be missing; every socket looks\"\n                );\n                shared.catch_up.order();\n",
-        replace: "                    \"messages may be missing; every socket looks\"\n                );\n",
-        caught_by: gateway("f7_after_a_loss_every_socket_looks_but_not_all_at_once"),
-    },
-    Mutant {
-        name: "cluster 16: after a loss all sockets ask at once",
-        file: "crates/gateway/src/catch_up.rs",
-        find: "const AT_ONCE: usize = 64;",
-        replace: "const AT_ONCE: usize = 64_000;",
-        caught_by: gateway("f7_after_a_loss_every_socket_looks_but_not_all_at_once"),
-    },
-    Mutant {
-        name: "cluster 16: one owner that hangs holds up everybody's sockets",
-        file: "crates/gateway/src/catch_up.rs",
-        find: "const TURN_MAX: Duration = Duration::from_secs(2);",
-        replace: "const TURN_MAX: Duration = Duration::from_secs(2_000);",
-        caught_by: gateway("f7_an_owner_that_does_not_answer_holds_up_only_its_own_sockets"),
-    },
-    Mutant {
-        name: "cluster 16: a lost line is not told to the gateway",
-        file: "crates/cluster-nats/src/fanout/receive.rs",
-        find: "        if !lost && now.overflows == before.overflows {",
-        replace: "        if lost || now.overflows == before.overflows {",
-        caught_by: nats_bus("a_lost_line_is_told_once_after_what_came_before_it"),
-    },
-    Mutant {
-        name: "cluster 17: a gateway is given up too early",
-        file: "crates/cluster-nats/src/members/view.rs",
-        find: "silences.min().unwrap_or(listened) >= self.timings.gone_after",
-        replace: "silences.min().unwrap_or(listened) >= self.timings.takeover_after",
-        caught_by: nats_unit("a_gateway_is_gone_after_ten_seconds_of_silence_and_not_before"),
-    },
-    Mutant {
-        name: "cluster 17: sessions are not told of a gateway that is gone",
-        file: "crates/router/src/attached.rs",
-        find: "let _ = actors.send(&key, Command::GatewayGone { gateway });",
-        replace: "let _ = (&key, Command::GatewayGone { gateway });",
-        caught_by: router("f1_sessions_are_told_of_a_gateway_that_is_gone_while_they_are_served"),
-    },
-    Mutant {
-        name: "cluster 17: a gateway that was away goes on under its name",
-        file: "crates/cluster-nats/src/fanout/receive.rs",
-        find: "self.members.silent_for().is_some_and(|silence| silence > self.timings.rename_after)",
-        replace: "self.members.silent_for().is_some_and(|silence| silence > self.timings.rename_after * 900)",
-        caught_by: nats_bus(
-            "f14_a_gateway_that_was_away_for_long_has_another_name_before_it_is_heard_again",
-        ),
-    },
-    Mutant {
-        name: "cluster 17: connections are not attached again under the new name",
-        file: "crates/gateway/src/fanout.rs",
-        find: "                shared.rename(gateway);\n",
-        replace: "                let _ = gateway;\n",
-        caught_by: gateway("under_a_new_name_every_connection_is_attached_again_from_where_it_was"),
-    },
-    Mutant {
-        name: "cluster 17: a message in doubt is sent under the new name",
-        file: "crates/gateway/src/legacy/missed.rs",
-        find: "if self.name == name || self.in_doubt > 0 || waits || leaves {",
-        replace: "if self.name == name || waits || leaves {",
-        caught_by: gateway("i5_what_was_taken_under_the_old_name_is_not_taken_under_the_new_one"),
-    },
-    Mutant {
-        name: "cluster 18: a request is sent that is too large for the bus",
-        file: "crates/cluster-nats/src/ingress/ask.rs",
-        find: "if request.len() > REQUEST_MAX {",
-        replace: "if request.len() > REQUEST_MAX * 2 {",
-        caught_by: nats_bus("what_is_too_large_is_not_sent_and_a_long_answer_comes_whole"),
-    },
-    Mutant {
-        name: "cluster 18: pages of two owners make one answer",
-        file: "crates/cluster-nats/src/ingress/pages.rs",
-        find: "let fits = self.term == term\n            && self.next == number",
-        replace: "let fits = self.next == number",
-        caught_by: nats_unit("parts_of_two_owners_make_no_answer"),
-    },
-    Mutant {
-        name: "cluster 18: a gateway makes requests that are too large",
-        file: "crates/gateway/src/asking.rs",
-        find: "pub(crate) const INPUTS_BYTES_MAX: usize = 255 * 1024;",
-        replace: "pub(crate) const INPUTS_BYTES_MAX: usize = 2_550 * 1024;",
-        caught_by: gateway("i15_no_request_is_longer_than_the_bus_carries"),
-    },
-    Mutant {
-        name: "cluster 18: owners of one partition share its requests",
-        file: "crates/cluster-nats/src/ingress/serve.rs",
-        find: "client.subscribe(Caller::Gateways.subject(self.partition)).await;",
-        replace: "client.queue_subscribe(Caller::Gateways.subject(self.partition), \"owners\".into()).await;",
-        caught_by: nats_bus(
-            "f4_a_paused_owner_stops_believing_in_itself_before_another_takes_over_and_never_again",
-        ),
-    },
-    Mutant {
-        name: "cluster 18: what waited while a router was frozen is decided by it",
-        file: "crates/cluster-nats/src/ingress/serve.rs",
-        find: "        if !self.desk.members.is_fresh() {\n",
-        replace: "        if self.desk.members.lapses() == u64::MAX {\n",
-        caught_by: nats_bus(
-            "f4_a_paused_owner_stops_believing_in_itself_before_another_takes_over_and_never_again",
-        ),
-    },
-    Mutant {
-        name: "cluster 19: a panic costs the whole session",
-        file: "crates/router/src/actor/decide.rs",
-        find: "            input.kind = refusal(&input.kind);\n",
-        replace: "            input.kind = refusal(&refusal(&input.kind));\n            panic!(\"as the input wanted\");\n",
-        caught_by: router("f16_a_panic_costs_one_message_and_nobody_else"),
-    },
-    Mutant {
-        name: "cluster 24: effects are written without their record",
-        file: "crates/cluster-nats/src/log/publish.rs",
-        find: "        std::iter::once(record).chain(effects)\n",
-        replace: "        std::iter::once(record).chain(effects.take(0))\n",
-        caught_by: nats_log("effects_exist_if_and_only_if_their_record_does"),
-    },
-    Mutant {
-        name: "cluster 24: an attempt that takes long is handed out again",
-        file: "crates/cluster-nats/src/effects/take.rs",
-        find: "acker.ack_with(AckKind::Progress).await {",
-        replace: "acker.ack_with(AckKind::Nak(None)).await {",
-        caught_by: nats_bus(
-            "an_effect_that_takes_longer_than_the_servers_patience_is_not_handed_out_again",
-        ),
-    },
-    Mutant {
-        name: "cluster 24: an effect is done with although nobody has worked on it",
-        file: "crates/cluster-nats/src/effects/take.rs",
-        find: "done = &mut told => break done.is_ok(),",
-        replace: "done = &mut told => break done.is_ok() || done.is_err(),",
-        caught_by: nats_bus("an_effect_that_was_dropped_comes_again_and_one_that_is_done_does_not"),
-    },
-    Mutant {
-        name: "cluster 24: after a takeover an open attempt is not made again",
-        file: "crates/router/src/actor.rs",
-        find: "        self.unsent = self.session.open_effect();\n",
-        replace: "",
-        caught_by: router("p10_an_open_question_is_asked_again_after_a_kill_under_the_same_name"),
-    },
-    Mutant {
-        name: "cluster 25: a record of a later version is read",
-        file: "crates/wire/src/commit.rs",
-        find: "if min_logic > LOGIC {",
-        replace: "if min_logic > LOGIC * 1_000_000 {",
-        caught_by: CaughtBy::TestOf {
-            package: "stentor-wire",
-            target: "records",
-            filter: "later_versions",
-        },
-    },
-    Mutant {
-        name: "cluster 25: a newer schema is written to",
-        file: "crates/store-scylla/src/schema.rs",
-        find: "filter(|found| *found > SCHEMA_VERSION).max()",
-        replace: "filter(|found| *found > SCHEMA_VERSION * 1_000_000).max()",
-        caught_by: database("a_schema_of_a_newer_version_is_refused_and_says_so"),
-    },
-    Mutant {
-        name: "cluster 27: a name may hold a wildcard",
-        file: "crates/cluster-nats/src/members/name.rs",
-        find: "    char.is_ascii_alphanumeric() || char == '_' || char == '-'\n",
-        replace: "    char.is_ascii_alphanumeric() || char == '_' || char == '-' || char == '*'\n",
-        caught_by: nats_unit("i17_what_would_change_a_subject_is_no_name"),
-    },
-    Mutant {
-        name: "cluster 28: what was committed is not copied",
-        file: "crates/router/src/committer.rs",
-        find: "                    backlog.committed(&entity, Record { sequence, ..record });\n",
-        replace: "                    let _ = (backlog, &entity, Record { sequence, ..record });\n",
-        caught_by: router(
-            "f11_conversations_outlive_a_store_that_is_down_and_an_owner_that_dies_meanwhile",
-        ),
-    },
-    Mutant {
-        name: "cluster 28: what finds no room is forgotten",
-        file: "crates/router/src/projector/backlog.rs",
-        find: "                part.miss(sequence, record.header.at);\n",
-        replace: "",
-        caught_by: router_unit("i15_what_finds_no_room_is_read_from_the_log_later"),
-    },
-    Mutant {
-        name: "cluster 28: the cursor passes what was perhaps written",
-        file: "crates/router/src/projector/backlog.rs",
-        find: "        part.hold(from);\n",
-        replace: "        let _ = from;\n",
-        caught_by: router_unit(
-            "what_was_perhaps_written_holds_the_cursor_until_somebody_has_looked",
-        ),
-    },
-    Mutant {
-        name: "cluster 28: a row goes before the events that it covers",
-        file: "crates/router/src/projector/backlog/work.rs",
-        find: "self.row.take_if(|(covers, _)| covered(*covers) && row_may_go(*covers));",
-        replace: "self.row.take_if(|(covers, _)| covered(*covers) || row_may_go(*covers));",
-        caught_by: router_unit("a_row_never_goes_before_the_events_that_it_covers"),
-    },
-    Mutant {
-        name: "cluster 28: what the log has is shown without what the store has before it",
-        file: "crates/router/src/history.rs",
-        find: "        if n > next {\n",
-        replace: "        if n > next && next > from {\n",
-        caught_by: router_unit("what_the_log_lacks_is_asked_for_and_nothing_else"),
     },
 ];
