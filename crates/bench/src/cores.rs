@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use anyhow::Context as _;
+use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 
 /// Moves the calling thread, and all that it starts from now on, to the cores of the load; must come before the
 /// runtime. Returns the cores of the servers, empty if there is only one for both.
@@ -25,4 +26,20 @@ pub(crate) fn command_on(cores: &[usize]) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", &cores.join(",")]);
     command
+}
+
+/// Moves all threads of a process to these cores; those that they start later follow.
+pub(crate) fn move_process(process: u32, cores: &[usize]) -> anyhow::Result<()> {
+    if cores.is_empty() {
+        return Ok(());
+    }
+    let mut set = CpuSet::new();
+    cores.iter().for_each(|core| set.set(*core));
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let thread = thread?.file_name();
+        let id = thread.to_str().and_then(|id| id.parse().ok()).and_then(Pid::from_raw);
+        // It may have ended meanwhile.
+        let _ = sched_setaffinity(Some(id.context("no thread")?), &set);
+    }
+    Ok(())
 }

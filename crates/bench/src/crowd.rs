@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use anyhow::Context as _;
+use futures_util::{StreamExt as _, stream};
 use hdrhistogram::Histogram;
 use tokio::{
     sync::{Notify, mpsc},
@@ -21,6 +22,8 @@ use crate::{
 
 /// Sockets that dial at the same time.
 const DIAL_TOGETHER: usize = 64;
+/// Rooms that fill at the same time.
+const ROOMS_TOGETHER: usize = 16;
 
 /// A room or several, full of people.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub(crate) struct Tally {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Talk {
     pub(crate) messages: u64,
+    /// Time to the first.
+    pub(crate) after: Duration,
     /// Time from one to the next.
     pub(crate) every: Duration,
     pub(crate) bytes: usize,
@@ -57,19 +62,13 @@ impl Crowd {
         let tally = Arc::new(Tally::new()?);
         let mut crowd =
             Self { tally, speakers: Vec::with_capacity(rooms), listeners: JoinSet::new() };
-        for room in 0..rooms {
-            let room = format!("room-{room}");
-            let mut here = 1;
-            while here < each {
-                let together = DIAL_TOGETHER.min(each - here);
-                let joining: Vec<_> = (0..together).map(|_| Member::join(system, &room)).collect();
-                for member in futures_util::future::join_all(joining).await {
-                    let (member, tally) = (member?, Arc::clone(&crowd.tally));
-                    crowd.listeners.spawn(listen(member, tally, None));
-                }
-                here += together;
+        let gathering = (0..rooms).map(|room| Self::fill(system, format!("room-{room}"), each));
+        let mut gathering = stream::iter(gathering).buffer_unordered(ROOMS_TOGETHER);
+        while let Some(room) = gathering.next().await {
+            let (members, speaker) = room?;
+            for member in members {
+                crowd.listeners.spawn(listen(member, Arc::clone(&crowd.tally), None));
             }
-            let speaker = Member::speaker(system, &room).await?;
             let (orders, talks) = mpsc::channel(1);
             crowd.speakers.push(orders);
             let tally = Arc::clone(&crowd.tally);
@@ -78,12 +77,32 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Lets one speak in every room, and waits until all have heard all of it.
+    /// The members of one room, and who speaks in it.
+    async fn fill(
+        system: &System,
+        room: String,
+        each: usize,
+    ) -> anyhow::Result<(Vec<Member>, Member)> {
+        let mut members = Vec::with_capacity(each);
+        while members.len() + 1 < each {
+            let together = DIAL_TOGETHER.min(each - 1 - members.len());
+            let joining: Vec<_> = (0..together).map(|_| Member::join(system, &room)).collect();
+            for member in futures_util::future::join_all(joining).await {
+                members.push(member?);
+            }
+        }
+        let speaker = Member::speaker(system, &room).await?;
+        Ok((members, speaker))
+    }
+
+    /// Lets one speak in every room, each at a time of its own, and waits until all have heard all of it.
     pub(crate) async fn talk(&mut self, talk: Talk) -> anyhow::Result<()> {
         let listeners = u64::try_from(self.listeners.len())?;
         let wanted = self.tally.heard() + talk.messages * listeners;
         self.tally.wanted.store(wanted, Ordering::SeqCst);
-        for speaker in &self.speakers {
+        let rooms = u32::try_from(self.speakers.len())?;
+        for (room, speaker) in (0_u32..).zip(&self.speakers) {
+            let talk = Talk { after: talk.every * room / rooms, ..talk };
             speaker.try_send(talk).context("a speaker has gone, or has not spoken yet")?;
         }
         let patience = PATIENCE + talk.every * u32::try_from(talk.messages)?;
@@ -105,7 +124,7 @@ impl Crowd {
 
     /// One message after the other, each when all have heard the one before.
     pub(crate) async fn one_at_a_time(&mut self, messages: u64) -> anyhow::Result<()> {
-        let one = Talk { messages: 1, every: Duration::ZERO, bytes: 128 };
+        let one = Talk { messages: 1, after: Duration::ZERO, every: Duration::ZERO, bytes: 128 };
         for _ in 0..messages {
             self.talk(one).await?;
         }
@@ -136,7 +155,7 @@ async fn listen(
         tokio::select! {
             text = member.hear() => tally.count(&text?),
             Some(talk) = next(&mut talks), if plan.is_none() => {
-                plan = Some(Plan { talk, left: talk.messages, due: Instant::now() });
+                plan = Some(Plan { talk, left: talk.messages, due: Instant::now() + talk.after });
             }
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
         }

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 use crate::{
     link::Link,
-    system::{Kind, System, token},
+    system::{Dialect, System, token},
 };
 
 /// Somebody in a room.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) link: Link,
-    kind: Kind,
+    dialect: Dialect,
     room: String,
     /// What is needed to come back without missing anything.
     pub(crate) place: Place,
@@ -37,24 +37,25 @@ impl Member {
     /// Joins a room. All of a room are tabs of one user, named as the room.
     pub(crate) async fn join(system: &System, room: &str) -> anyhow::Result<Self> {
         let place = Place { token: token(room, false)?, ..Place::default() };
-        Self::enter(system.kind, system.port, room, place, false).await
+        Self::enter(system.kind.dialect(), system.port(), room, place, false).await
     }
 
     /// Joins the router as somebody for whom the kernel takes next to nothing while they do not read.
     pub(crate) async fn join_lazily(port: u16, room: &str) -> anyhow::Result<Self> {
         let place = Place { token: token(room, false)?, ..Place::default() };
-        Self::enter(Kind::Stentor, port, room, place, true).await
+        Self::enter(Dialect::Stentor, port, room, place, true).await
     }
 
     /// Joins as somebody who may speak fast: an agent in the room of a visitor.
     pub(crate) async fn speaker(system: &System, room: &str) -> anyhow::Result<Self> {
-        if system.kind != Kind::Stentor {
+        if !system.kind.is_ours() {
             return Self::join(system, room).await;
         }
         let visitor = Self::join(system, room).await?;
         let place =
             Place { token: token("speaker", true)?, id: visitor.place.id, ..Place::default() };
-        let mut speaker = Self::enter(system.kind, system.port, room, place, false).await?;
+        let mut speaker =
+            Self::enter(system.kind.dialect(), system.port(), room, place, false).await?;
         let take = json!({"t": "take", "ref": 2, "sid": speaker.place.id});
         speaker.link.say(&take.to_string()).await?;
         speaker.link.until("the floor", |text| text.starts_with(b"{\"t\":\"done\"")).await?;
@@ -67,35 +68,35 @@ impl Member {
         room: &str,
         place: Place,
     ) -> anyhow::Result<Self> {
-        Self::enter(system.kind, system.port, room, place, false).await
+        Self::enter(system.kind.dialect(), system.port(), room, place, false).await
     }
 
     async fn enter(
-        kind: Kind,
+        dialect: Dialect,
         port: u16,
         room: &str,
         place: Place,
         lazy: bool,
     ) -> anyhow::Result<Self> {
-        let (path, protocol) = match kind {
-            Kind::Stentor => ("/?appId=demo".to_owned(), Some("stentor.v2")),
-            Kind::Engine | Kind::Bare | Kind::Ws => (format!("/?room={room}"), None),
-            Kind::SocketIo => ("/socket.io/?EIO=4&transport=websocket".to_owned(), None),
-            Kind::Centrifuge => ("/connection/websocket".to_owned(), None),
+        let (path, protocol) = match dialect {
+            Dialect::Stentor => ("/?appId=demo".to_owned(), Some("stentor.v2")),
+            Dialect::Lines => (format!("/?room={room}"), None),
+            Dialect::SocketIo => ("/socket.io/?EIO=4&transport=websocket".to_owned(), None),
+            Dialect::Centrifuge => ("/connection/websocket".to_owned(), None),
         };
         let link = Link::dial(port, &path, protocol, lazy).await?;
         let mut member =
-            Self { link, kind, room: room.to_owned(), place, early: Vec::new(), said: 0 };
+            Self { link, dialect, room: room.to_owned(), place, early: Vec::new(), said: 0 };
         member.greet().await?;
         Ok(member)
     }
 
     async fn greet(&mut self) -> anyhow::Result<()> {
-        match self.kind {
-            Kind::Stentor => self.greet_stentor().await,
-            Kind::SocketIo => self.greet_socket_io().await,
-            Kind::Centrifuge => self.greet_centrifuge().await,
-            Kind::Engine | Kind::Bare | Kind::Ws => Ok(()),
+        match self.dialect {
+            Dialect::Stentor => self.greet_stentor().await,
+            Dialect::SocketIo => self.greet_socket_io().await,
+            Dialect::Centrifuge => self.greet_centrifuge().await,
+            Dialect::Lines => Ok(()),
         }
     }
 
@@ -184,13 +185,13 @@ impl Member {
         let text = stamp.text(bytes);
         self.said += 1;
         let said = self.said;
-        let frame = match self.kind {
-            Kind::Stentor => {
+        let frame = match self.dialect {
+            Dialect::Stentor => {
                 json!({"t": "send", "sid": self.place.id, "mid": said, "text": text}).to_string()
             }
-            Kind::Engine | Kind::Bare | Kind::Ws => text,
-            Kind::SocketIo => format!("42{}", json!(["say", text])),
-            Kind::Centrifuge => {
+            Dialect::Lines => text,
+            Dialect::SocketIo => format!("42{}", json!(["say", text])),
+            Dialect::Centrifuge => {
                 json!({"id": said + 2, "publish": {"channel": self.room, "data": text}}).to_string()
             }
         };
@@ -201,9 +202,9 @@ impl Member {
     pub(crate) async fn hear(&mut self) -> anyhow::Result<bytes::BytesMut> {
         loop {
             let text = self.link.next().await?;
-            match self.kind {
-                Kind::SocketIo if text == b"2"[..] => self.link.say("3").await?,
-                Kind::Centrifuge if text == b"{}"[..] => self.link.say("{}").await?,
+            match self.dialect {
+                Dialect::SocketIo if text == b"2"[..] => self.link.say("3").await?,
+                Dialect::Centrifuge if text == b"{}"[..] => self.link.say("{}").await?,
                 _ => return Ok(text),
             }
         }
@@ -211,15 +212,15 @@ impl Member {
 
     /// Remembers how far it has come.
     pub(crate) fn note(&mut self, text: &[u8]) -> anyhow::Result<()> {
-        match self.kind {
-            Kind::Stentor if text.starts_with(b"{\"t\":\"event\"") => {
+        match self.dialect {
+            Dialect::Stentor if text.starts_with(b"{\"t\":\"event\"") => {
                 self.place.at = field(&serde_json::from_slice(text)?, "/n");
             }
-            Kind::SocketIo if text.starts_with(b"42") => {
+            Dialect::SocketIo if text.starts_with(b"42") => {
                 let said: Value = serde_json::from_slice(text.get(2..).unwrap_or_default())?;
                 self.place.at = field(&said, "/2");
             }
-            Kind::Centrifuge if text.starts_with(b"{\"push\"") => {
+            Dialect::Centrifuge if text.starts_with(b"{\"push\"") => {
                 for line in text.split(|byte| *byte == b'\n') {
                     let push: Value = serde_json::from_slice(line)?;
                     self.place.at = field(&push, "/push/pub/offset");

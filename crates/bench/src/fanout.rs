@@ -78,6 +78,7 @@ pub(crate) async fn busy(places: &Places, small: bool, rounds: usize) -> anyhow:
     for (each, rate, seconds) in sizes.iter().copied() {
         let talk = Talk {
             messages: u64::from(rate) * seconds,
+            after: Duration::ZERO,
             every: Duration::from_secs(1) / rate,
             bytes: TEXT_BYTES,
         };
@@ -130,12 +131,13 @@ pub(crate) async fn stalled(places: &Places, small: bool, rounds: usize) -> anyh
     let each = if small { 50 } else { 1_000 };
     let talk = Talk {
         messages: if small { 10 } else { 100 },
+        after: Duration::ZERO,
         every: Duration::from_millis(50),
         bytes: 4_096,
     };
     let mut alone = Candidate::new(places, Kind::Stentor, each).await?;
     let mut beside = Candidate::new(places, Kind::Stentor, each).await?;
-    let port = beside.system.port;
+    let port = beside.system.port();
     let lazies = u32::try_from(each / 100 + 1)?;
     let mut lazy = JoinSet::new();
     for one in 0..lazies {

@@ -5,14 +5,17 @@
 //! it works.
 //!
 //! Reading order: [`system`] (what is measured), [`dialect`] (what each of them speaks), [`link`] (one socket),
-//! [`crowd`] (many), then the benchmarks: [`fanout`], [`rest`], [`storm`].
+//! [`crowd`] (many), then the benchmarks: [`fanout`], [`rest`], [`storm`], and of a cluster [`pipeline`],
+//! [`growth`].
 
 mod bare;
 mod cores;
 mod crowd;
 mod dialect;
 mod fanout;
+mod growth;
 mod link;
+mod pipeline;
 mod rest;
 mod storm;
 mod system;
@@ -59,6 +62,18 @@ enum Bench {
     Rest,
     /// G8: everybody comes back at the same time
     Storm,
+    /// G4 and G5: the whole way of a message through a cluster, in rooms of 10
+    Pipeline,
+    /// G11: what a message costs as there are more of everything
+    Growth {
+        /// More of what; all of it in turn if it is not given
+        #[arg(value_enum)]
+        of: Option<growth::Of>,
+    },
+    /// G7: memory of a live session at gateways and broker, against a subscription
+    Sessions,
+    /// G8: everybody comes back to a cluster at the same time
+    ClusterStorm,
     /// The floor: hyper's upgrade, and one `try_write` for each member of a room
     #[command(hide = true)]
     Serve {
@@ -81,6 +96,10 @@ fn main() -> anyhow::Result<()> {
             Bench::Stalled => fanout::stalled(&places, options.small, rounds).await,
             Bench::Rest => rest::run(&places, options.small).await,
             Bench::Storm => storm::run(&places, options.small, rounds).await,
+            Bench::Pipeline => pipeline::run(&places, options.small).await,
+            Bench::Growth { of } => growth::run(&places, options.small, of).await,
+            Bench::Sessions => growth::sessions(&places, options.small).await,
+            Bench::ClusterStorm => storm::cluster(&places, options.small, rounds).await,
             Bench::Serve { port } => bare::serve(port).await,
         }
     })

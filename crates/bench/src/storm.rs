@@ -15,6 +15,8 @@ use crate::{
 
 /// Besides the one who stays and speaks.
 const PER_ROOM: usize = 10;
+/// Rooms that fill at the same time.
+const ROOMS_TOGETHER: usize = 16;
 /// Sockets that dial at the same time.
 const TOGETHER: usize = 128;
 const TEXT_BYTES: usize = 128;
@@ -35,11 +37,22 @@ struct Rooms<'a> {
     number: u64,
 }
 
-/// G8.
+/// G8 for one process.
 pub(crate) async fn run(places: &Places, small: bool, rounds: usize) -> anyhow::Result<()> {
+    let kinds = [Kind::Stentor, Kind::Bare, Kind::SocketIo, Kind::Centrifuge];
+    storms(places, small, &kinds, rounds).await
+}
+
+/// G8 for a cluster.
+pub(crate) async fn cluster(places: &Places, small: bool, rounds: usize) -> anyhow::Result<()> {
+    let kinds = [Kind::Cluster, Kind::Bare, Kind::SocketIo, Kind::CentrifugeRedis];
+    storms(places, small, &kinds, rounds).await
+}
+
+async fn storms(places: &Places, small: bool, kinds: &[Kind], rounds: usize) -> anyhow::Result<()> {
     let rooms = if small { 3 } else { 200 };
     let mut candidates = Vec::new();
-    for kind in places.chosen(&[Kind::Stentor, Kind::Bare, Kind::SocketIo, Kind::Centrifuge]) {
+    for kind in places.chosen(kinds) {
         let system = places.start(kind, true).await?;
         candidates.push(Candidate { system, cpu: Vec::new(), wall: Vec::new() });
     }
@@ -88,13 +101,20 @@ pub(crate) async fn run(places: &Places, small: bool, rounds: usize) -> anyhow::
 
 impl<'a> Rooms<'a> {
     async fn fill(system: &'a System, round: usize, rooms: usize) -> anyhow::Result<Self> {
-        let (mut speakers, mut members) = (Vec::new(), Vec::new());
-        for room in 0..rooms {
+        let filling = (0..rooms).map(|room| async move {
             let room = format!("room-{round}-{room}");
+            let mut members = Vec::with_capacity(PER_ROOM);
             for _ in 0..PER_ROOM {
                 members.push((room.clone(), Member::join(system, &room).await?));
             }
-            speakers.push(Member::speaker(system, &room).await?);
+            anyhow::Ok((members, Member::speaker(system, &room).await?))
+        });
+        let (mut speakers, mut members) = (Vec::new(), Vec::new());
+        let mut filling = stream::iter(filling).buffer_unordered(ROOMS_TOGETHER);
+        while let Some(room) = filling.next().await {
+            let (here, speaker) = room?;
+            members.extend(here);
+            speakers.push(speaker);
         }
         Ok(Self { system, speakers, members, number: 0 })
     }

@@ -116,6 +116,12 @@ impl Cassandra {
         Ok(server)
     }
 
+    /// Its process, if it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        Some(self.child.as_ref()?.id())
+    }
+
     /// A server that is not running yet, but has its port.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use self::{
     settings::Places,
     topology::{Kind, Topology},
 };
-use crate::{Cassandra, Nats, NatsOptions, process::free_port};
+use crate::{Cassandra, Nats, NatsOptions, NatsTap, process::free_port};
 
 /// Which cluster.
 #[derive(Clone, Debug)]
@@ -42,6 +42,10 @@ pub struct ClusterOptions {
     pub log_level: String,
     /// Lines for the end of the settings of every role.
     pub extra: String,
+    /// The app `demo` in place of one with the bot: its file, and the key that it names `demo.key`.
+    pub app: Option<(String, String)>,
+    /// Where NATS keeps its data, for instance in memory; on disk if not given.
+    pub nats_folder: Option<PathBuf>,
     /// Whether settings and logs of the roles stay when the cluster ends.
     pub keep: bool,
     /// Where everything lies, so that the next start goes on; a temporary folder if it is not given.
@@ -101,6 +105,8 @@ impl ClusterOptions {
             drain_seconds: 10,
             log_level: "info".to_owned(),
             extra: String::new(),
+            app: None,
+            nats_folder: None,
             keep: false,
             folder: None,
             apps: None,
@@ -151,11 +157,17 @@ impl Cluster {
         places.write_secrets()?;
         if options.apps.is_none() {
             places.write_demo(&options.bot, &origins)?;
+            if let Some((app, key)) = &options.app {
+                places.write_app(app, key)?;
+            }
         }
         let nats = Nats::with(NatsOptions {
             nodes: options.topology.nats,
             extra: places.nats_accounts()?,
-            folder: options.folder.as_ref().map(|folder| folder.join("nats")),
+            folder: options
+                .nats_folder
+                .clone()
+                .or_else(|| options.folder.as_ref().map(|folder| folder.join("nats"))),
             leashed: options.leashed,
             ..NatsOptions::default()
         });
@@ -207,6 +219,15 @@ impl Cluster {
     #[must_use]
     pub const fn nats(&self) -> &Nats {
         &self.nats
+    }
+
+    /// Listens to everything that goes over the first node of NATS from now on. As somebody then listens to
+    /// every subject, nobody is told any more that nobody listens.
+    ///
+    /// # Errors
+    /// NATS does not answer.
+    pub async fn tap(&self) -> anyhow::Result<NatsTap> {
+        NatsTap::open(&self.nats.url_of(0)?, settings::TAP, settings::TAP).await
     }
 
     /// Where the database is, if there is one.
@@ -370,6 +391,15 @@ impl Cluster {
     pub fn process_ids(&self) -> Vec<u32> {
         let roles = self.roles.iter().filter_map(Role::process_id);
         roles.chain(self.nats.process_ids()).collect()
+    }
+
+    /// Every process that runs, with what it is.
+    #[must_use]
+    pub fn processes(&self) -> Vec<(Kind, u32)> {
+        let roles = self.roles.iter().filter_map(|role| Some((role.kind, role.process_id()?)));
+        let nats = self.nats.process_ids().into_iter().map(|id| (Kind::Nats, id));
+        let database = self.database.as_ref().and_then(Cassandra::process_id);
+        roles.chain(nats).chain(database.map(|id| (Kind::Database, id))).collect()
     }
 
     /// Roles that have ended although nobody asked them to, and how.

@@ -9,6 +9,7 @@ mod cassandra;
 mod client;
 pub mod cluster;
 mod nats;
+mod nats_tap;
 mod process;
 mod second_client;
 mod transcript;
@@ -19,6 +20,7 @@ pub use self::{
     cassandra::{Cassandra, cassandra_lib},
     client::LegacyClient,
     nats::{Nats, NatsOptions, nats_server},
+    nats_tap::{NatsTap, Seen},
     process::{Process, program_beside_example},
     second_client::{SecondClient, closed_after},
     transcript::{Direction, Entry, Transcript},

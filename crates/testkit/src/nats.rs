@@ -139,11 +139,6 @@ impl Nats {
         self.ready().await
     }
 
-    /// The processes of all nodes that run.
-    pub(crate) fn process_ids(&self) -> Vec<u32> {
-        self.nodes.iter().filter_map(|node| node.child.as_ref()).map(Child::id).collect()
-    }
-
     /// The URL that a client needs, with all nodes in it.
     #[must_use]
     pub fn url(&self) -> String {
@@ -157,6 +152,12 @@ impl Nats {
     /// There is no such node.
     pub fn url_of(&self, node: usize) -> anyhow::Result<String> {
         Ok(format!("nats://127.0.0.1:{}", self.node(node)?.port))
+    }
+
+    /// The processes of the nodes that run.
+    #[must_use]
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.nodes.iter().filter_map(|node| Some(node.child.as_ref()?.id())).collect()
     }
 
     /// Where the nodes tell about themselves.

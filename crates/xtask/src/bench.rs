@@ -1,12 +1,12 @@
 //! Starts one benchmark by name, always in release mode. Which ones exist is the list below.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::Context as _;
 
 use crate::peers;
 use crate::process::run_seen;
-use crate::report::Report;
+use crate::report::{Report, Skip};
 use crate::workspace::Workspace;
 
 /// One benchmark: a program that prints its own table.
@@ -21,6 +21,8 @@ enum Program {
     Example { package: &'static str, example: &'static str },
     /// A comparison of `stentor-bench`, which starts the rivals itself.
     Comparison,
+    /// The same of a cluster, which needs NATS.
+    OfCluster { database: bool },
 }
 
 const BENCHES: &[Bench] = &[
@@ -69,6 +71,34 @@ const BENCHES: &[Bench] = &[
         what: "G1 and G10: memory and processor time at rest, against Socket.IO, ws and centrifuge",
         program: Program::Comparison,
     },
+    Bench {
+        name: "nats-commits",
+        what: "G6: durable commits per second of the log on NATS, group commit against one message each",
+        program: Program::Example {
+            package: "stentor-cluster-nats",
+            example: "bench-commits-nats",
+        },
+    },
+    Bench {
+        name: "pipeline",
+        what: "G4 and G5: the whole way of a message through a cluster, against centrifuge over Redis",
+        program: Program::OfCluster { database: true },
+    },
+    Bench {
+        name: "growth",
+        what: "G11: what a message costs a cluster with more sockets, sessions, routers",
+        program: Program::OfCluster { database: false },
+    },
+    Bench {
+        name: "sessions",
+        what: "G7: memory of a live session at gateways and NATS, against a subscription for each",
+        program: Program::OfCluster { database: false },
+    },
+    Bench {
+        name: "cluster-storm",
+        what: "G8: everybody comes back to a cluster at once, against the same as `storm`",
+        program: Program::OfCluster { database: false },
+    },
 ];
 
 #[derive(Debug, clap::Args)]
@@ -108,8 +138,8 @@ pub(crate) fn run(
             cargo.args(what);
             cargo
         }
-        Program::Comparison => {
-            let rivals = match peers::rivals(workspace) {
+        Program::Comparison | Program::OfCluster { .. } => {
+            let rivals = match bench.program.needs(workspace, false) {
                 Ok(rivals) => rivals,
                 Err(skip) => {
                     report.skip(skip);
@@ -136,18 +166,35 @@ pub(crate) fn run(
     Ok(())
 }
 
+// === impl Program ===
+
+impl Program {
+    /// Fetches what a comparison needs beside our own programs. Small ones do without a database.
+    fn needs(&self, workspace: &Workspace, small: bool) -> Result<PathBuf, Skip> {
+        let rivals = peers::rivals(workspace)?;
+        if let Self::OfCluster { database } = self {
+            peers::nats(workspace)?;
+            peers::redis()?;
+            if *database && !small {
+                peers::cassandra(workspace)?;
+            }
+        }
+        Ok(rivals)
+    }
+}
+
 /// Runs every comparison with small sizes: whether they work, not how fast anything is.
 pub(crate) fn check(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
     report.heading("comparisons, small");
-    let rivals = match peers::rivals(workspace) {
-        Ok(rivals) => rivals,
-        Err(skip) => {
-            report.skip(skip);
-            return Ok(());
-        }
-    };
-    let comparisons = BENCHES.iter().filter(|bench| matches!(bench.program, Program::Comparison));
-    for bench in comparisons {
+    let is_example = |bench: &&Bench| matches!(bench.program, Program::Example { .. });
+    for bench in BENCHES.iter().filter(|bench| !is_example(bench)) {
+        let rivals = match bench.program.needs(workspace, true) {
+            Ok(rivals) => rivals,
+            Err(skip) => {
+                report.skip(Skip { name: format!("comparison {}", bench.name), ..skip });
+                continue;
+            }
+        };
         let mut command = Command::new(workspace.debug_binary("stentor-bench"));
         command.arg("--rivals").arg(&rivals).args(["--small", bench.name]);
         let status = run_seen(&mut command, |_| {})?;

@@ -38,6 +38,7 @@ pub(crate) fn fetch_all(workspace: &Workspace, report: &mut Report) {
         ("schemathesis", schemathesis(workspace)),
         ("chromium", chromium()),
         ("rivals", rivals(workspace)),
+        ("redis", redis()),
         ("nats", nats(workspace)),
         ("cassandra", cassandra(workspace)),
     ];
@@ -104,6 +105,19 @@ pub(crate) fn rivals(workspace: &Workspace) -> Result<PathBuf, Skip> {
     };
     go().map_err(|error| skip("rivals", &error, GO_HOW))?;
     Ok(folder)
+}
+
+/// The machine's own Redis, which the engine that we compare a cluster with keeps its history in.
+pub(crate) fn redis() -> Result<PathBuf, Skip> {
+    let program = "redis-server";
+    if exists(program) {
+        return Ok(PathBuf::from(program));
+    }
+    Err(Skip {
+        name: "redis".to_owned(),
+        reason: "no redis-server on this machine".to_owned(),
+        how: "apt-get install redis-server".to_owned(),
+    })
 }
 
 /// A Chromium on this machine; never a downloaded one.

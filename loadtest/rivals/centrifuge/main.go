@@ -1,5 +1,6 @@
 // Rooms over the centrifuge library, the engine of Centrifugo: what a client publishes to a channel goes to all
-// in it. With -history, whoever comes back is given what it missed.
+// in it. With -history, whoever comes back is given what it missed; with -redis, Redis keeps that, and carries
+// what is published between several of these.
 package main
 
 import (
@@ -18,11 +19,25 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:8000", "address")
 	secret := flag.String("secret", "", "HS256 secret of the tokens")
 	history := flag.Bool("history", false, "keep what was published, and recover")
+	redis := flag.String("redis", "", "address of a Redis")
 	flag.Parse()
 
 	node, err := centrifuge.New(centrifuge.Config{})
 	if err != nil {
 		log.Fatal(err)
+	}
+	if *redis != "" {
+		shard, err := centrifuge.NewRedisShard(node, centrifuge.RedisShardConfig{Address: *redis})
+		if err != nil {
+			log.Fatal(err)
+		}
+		broker, err := centrifuge.NewRedisBroker(node, centrifuge.RedisBrokerConfig{
+			Shards: []*centrifuge.RedisShard{shard},
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		node.SetBroker(broker)
 	}
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}))
 	key := func(*jwt.Token) (any, error) { return []byte(*secret), nil }

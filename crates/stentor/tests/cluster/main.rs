@@ -12,6 +12,7 @@
 )]
 
 mod broker;
+mod bus;
 mod calls;
 mod checks;
 mod database;

@@ -20,6 +20,11 @@ const LOG_BYTES_MAX: u64 = 1 << 30;
 /// Who logs in to NATS. Roles go by their own name.
 const NATS_USERS: [&str; 5] = ["gateway", "router", "connector", "operator", "system"];
 
+/// One more than deployments have: whoever counts what goes over the bus. It hears all and says nothing.
+pub(super) const TAP: &str = "tap";
+/// Where the users of our account begin, in [`ACCOUNTS`].
+const FIRST_USER: &str = "jetstream: enabled\n    users: [\n";
+
 /// Where everything is that a role needs to know.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
@@ -95,6 +100,12 @@ impl Places {
         write(&self.apps.join("demo.yaml"), &demo_app(bot, origins))
     }
 
+    /// Writes another app `demo` in place of the usual one.
+    pub(super) fn write_app(&self, app: &str, key: &str) -> anyhow::Result<()> {
+        write(&self.apps().join("demo.key"), key)?;
+        write(&self.apps().join("demo.yaml"), app)
+    }
+
     /// Lines for the configuration of NATS: the deployment's accounts, with the passwords of this cluster.
     pub(super) fn nats_accounts(&self) -> anyhow::Result<String> {
         let mut text = String::new();
@@ -104,7 +115,12 @@ impl Places {
                 .with_context(|| format!("failed to read {}", file.display()))?;
             writeln!(text, "STENTOR_NATS_{}_PASSWORD: {password}", user.to_uppercase())?;
         }
-        text.push_str(ACCOUNTS);
+        anyhow::ensure!(ACCOUNTS.contains(FIRST_USER), "the accounts of NATS begin otherwise");
+        let tap = format!(
+            "{FIRST_USER}      {{ user: {TAP}, password: {TAP}, permissions {{ publish {{ deny: [\">\"] }}, \
+             subscribe {{ allow: [\">\"] }} }} }}\n"
+        );
+        text.push_str(&ACCOUNTS.replacen(FIRST_USER, &tap, 1));
         Ok(text)
     }
 }

@@ -115,7 +115,7 @@ pub(super) const TABLE: &[Layer] = &[
         &[TYPES, PROTOCOL, POSTOFFICE, WIRE, CLUSTER, STORE, ROUTER, TESTKIT],
     ),
     layer("stentor-faultfs", Kind::Dev, &[TYPES, POSTOFFICE, WIRE, CLUSTER, STORE, EMBEDDED]),
-    layer("stentor-bench", Kind::Dev, &[TOKENS]),
+    layer("stentor-bench", Kind::Dev, &[TOKENS, TESTKIT]),
     layer("xtask", Kind::Dev, &[TESTKIT]),
 ];
 
