@@ -22,7 +22,7 @@ enum Program {
     /// A comparison of `stentor-bench`, which starts the rivals itself.
     Comparison,
     /// The same of a cluster, which needs NATS.
-    OfCluster { database: bool },
+    OfCluster { redis: bool, database: bool },
 }
 
 const BENCHES: &[Bench] = &[
@@ -82,22 +82,22 @@ const BENCHES: &[Bench] = &[
     Bench {
         name: "pipeline",
         what: "G4 and G5: the whole way of a message through a cluster, against centrifuge over Redis",
-        program: Program::OfCluster { database: true },
+        program: Program::OfCluster { redis: true, database: true },
     },
     Bench {
         name: "growth",
         what: "G11: what a message costs a cluster with more sockets, sessions, routers",
-        program: Program::OfCluster { database: false },
+        program: Program::OfCluster { redis: false, database: false },
     },
     Bench {
         name: "sessions",
         what: "G7: memory of a live session at gateways and NATS, against a subscription for each",
-        program: Program::OfCluster { database: false },
+        program: Program::OfCluster { redis: false, database: false },
     },
     Bench {
         name: "cluster-storm",
         what: "G8: everybody comes back to a cluster at once, against the same as `storm`",
-        program: Program::OfCluster { database: false },
+        program: Program::OfCluster { redis: true, database: false },
     },
 ];
 
@@ -172,9 +172,11 @@ impl Program {
     /// Fetches what a comparison needs beside our own programs. Small ones do without a database.
     fn needs(&self, workspace: &Workspace, small: bool) -> Result<PathBuf, Skip> {
         let rivals = peers::rivals(workspace)?;
-        if let Self::OfCluster { database } = self {
+        if let Self::OfCluster { redis, database } = self {
             peers::nats(workspace)?;
-            peers::redis()?;
+            if *redis {
+                peers::redis()?;
+            }
             if *database && !small {
                 peers::cassandra(workspace)?;
             }

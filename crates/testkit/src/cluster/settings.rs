@@ -102,8 +102,8 @@ impl Places {
 
     /// Writes another app `demo` in place of the usual one.
     pub(super) fn write_app(&self, app: &str, key: &str) -> anyhow::Result<()> {
-        write(&self.apps().join("demo.key"), key)?;
-        write(&self.apps().join("demo.yaml"), app)
+        write(&self.apps.join("demo.key"), key)?;
+        write(&self.apps.join("demo.yaml"), app)
     }
 
     /// Lines for the configuration of NATS: the deployment's accounts, with the passwords of this cluster.
