@@ -231,6 +231,9 @@ async fn cluster_15_a_deadline_that_is_far_away_outlives_its_owner() {
     let mut other = others.find(|other| other.visitor.placement.partition() == partition).unwrap();
     drop(others);
     old.town.attach(&mut other, Some("claimed")).await;
+    let session_bytes = stentor_wire::session_to_bytes(other.session.unwrap());
+    let detach = pb::DetachInput { session: session_bytes, delivered: None };
+    old.town.send(&other, pb::connection_input::Kind::Detach(detach)).await;
     old.release(partition).await;
     old.town.kill().await;
     let new = open_with(&log, &store, config);

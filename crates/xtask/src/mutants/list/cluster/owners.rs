@@ -13,13 +13,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         caught_by: nats_unit("f24_nobody_looks_dead_to_an_observer_that_does_not_hear_itself"),
     },
     Mutant {
-        name: "cluster 13: two routers take the same partition",
-        file: "crates/cluster-nats/src/ownership/records.rs",
-        find: "        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());\n",
-        replace: "        let _ = (revision, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE);\n",
-        caught_by: nats_bus("two_routers_share_all_partitions_and_each_has_one_owner"),
-    },
-    Mutant {
         name: "cluster 13: everybody takes what a dead router owned",
         file: "crates/cluster-nats/src/ownership/plan.rs",
         find: "let is_mine = silence >= timings.takeover_after && is_first(partition);",
