@@ -186,7 +186,7 @@ async fn i16_a_log_that_is_put_back_under_a_running_owner_begins_a_new_numbering
     let one = log.head(&entity).await.unwrap().unwrap().sequence;
     town.say(&mut socket, "two").await;
     // The same log, as far as its name tells, without the second message.
-    let older = copy_of(&log, &[entity.clone()], one, log.incarnation().0).await;
+    let older = copy_of(&log, std::slice::from_ref(&entity), one, log.incarnation().0).await;
     *doubtful.log.lock().unwrap() = Arc::clone(&older);
     town.say(&mut socket, "three").await;
     let expected = match town.say_again(&socket, "three").await {
