@@ -23,13 +23,14 @@ const AT_ONCE: &str = "2";
 
 /// Browser scenarios in which it matters who is where and who is gone. The others are about what one gateway and
 /// one connector do, and those do it with the same code.
-const SCENARIOS: [&str; 9] = [
+/// Not among them: a stop and start of everything, which takes longer than the ten seconds that the published widget
+/// holds a text for.
+const SCENARIOS: [&str; 8] = [
     "first chat",
     "a reload keeps",
     "two tabs",
     "a reset begins",
     "kill -9",
-    "stops in order",
     "a fresh widget of the same visitor",
     "S3 ",
     "draft",
