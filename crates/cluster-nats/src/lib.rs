@@ -33,6 +33,6 @@ pub use self::{
     members::{InvalidName, MemberName, RouterId},
     monitor::MonitorError,
     readiness::{BusState, StateReceiver, Trouble},
-    stream::{LogSettings, OpenError, fence},
+    stream::{LogSettings, OpenError, fence, incarnation},
     timings::{Timings, TimingsError},
 };

@@ -228,18 +228,30 @@ pub(crate) async fn existing(
 ) -> Result<Opened, OpenError> {
     let name = settings.stream_name();
     let jetstream = connection.jetstream();
-    let stream = find(jetstream, &name).await?;
-    let config = &stream.cached_info().config;
-    check(config, settings)?;
-    let incarnation = config.metadata.get(INCARNATION).and_then(|text| parse(text));
-    let incarnation = incarnation.ok_or_else(|| OpenError::Unfit {
-        stream: name.clone(),
-        what: "it was not made by Stentor: its metadata names no incarnation",
-    })?;
+    let incarnation = incarnation(connection, settings).await?;
     let bucket = settings.bucket_name();
     let cursors = jetstream.get_key_value(&bucket).await.map_err(failed(&bucket))?;
     let stream = jetstream.get_stream_no_info(&name).await.map_err(failed(&name))?;
     Ok(Opened { stream, cursors, incarnation })
+}
+
+/// The incarnation of a log that is there, even if its bucket of cursors is lost.
+///
+/// # Errors
+/// It is not there, is not fit, or cannot be reached.
+pub async fn incarnation(
+    connection: &Connection,
+    settings: &LogSettings,
+) -> Result<Incarnation, OpenError> {
+    let name = settings.stream_name();
+    let stream = find(connection.jetstream(), &name).await?;
+    let config = &stream.cached_info().config;
+    check(config, settings)?;
+    let incarnation = config.metadata.get(INCARNATION).and_then(|text| parse(text));
+    incarnation.ok_or(OpenError::Unfit {
+        stream: name,
+        what: "it was not made by Stentor: its metadata names no incarnation",
+    })
 }
 
 async fn find(jetstream: &jetstream::Context, name: &str) -> Result<Stream, OpenError> {

@@ -21,6 +21,7 @@ const PUBLISH: &[(&str, &[&str])] = &[
     ("fx.0.bot.demo", &["router"]),
     ("in.g.7", &["gateway"]),
     ("in.c.7", &["connector"]),
+    ("in.o.7", &["operator"]),
     ("in.g.7.more", &[]),
     ("gw.0000000000000001", &["router"]),
     ("hb.gateway.a.0000000000000001", &["gateway"]),
@@ -81,6 +82,7 @@ const SUBSCRIBE: &[(&str, &[&str])] = &[
     ("fx.>", &[]),
     ("in.g.*", &["router"]),
     ("in.c.*", &["router"]),
+    ("in.o.*", &["router"]),
     ("in.>", &[]),
     ("gw.0000000000000001", &["gateway"]),
     // Which the server counts to `gw.*`; there is nothing below that.

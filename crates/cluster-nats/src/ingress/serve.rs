@@ -211,3 +211,40 @@ impl Future for Answering {
         answer.map(|answer| (self.reply.clone(), answer))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pb::request::Kind;
+
+    use super::*;
+
+    fn message(payload: Vec<u8>) -> Message {
+        Message {
+            subject: "in.o.7".into(),
+            reply: None,
+            length: payload.len(),
+            payload: payload.into(),
+            headers: None,
+            status: None,
+            description: None,
+        }
+    }
+
+    #[test]
+    fn s17_an_operator_may_ask_and_cannot_act() {
+        let asks =
+            |kind| only_asks(&message(pb::Request { kind, ..Default::default() }.encode_to_vec()));
+        assert!(asks(Some(Kind::Explain(pb::ExplainRequest::default()))));
+        for kind in [
+            Kind::Connection(pb::ConnectionRequest::default()),
+            Kind::Outcome(pb::OutcomeRequest::default()),
+            Kind::Fetch(pb::FetchRequest::default()),
+            Kind::List(pb::ListRequest::default()),
+            Kind::Signal(pb::SignalRequest::default()),
+        ] {
+            assert!(!asks(Some(kind)));
+        }
+        assert!(!asks(None));
+        assert!(!only_asks(&message(vec![0xff])));
+    }
+}

@@ -4,7 +4,6 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use stentor_cluster::Log as _;
 use stentor_cluster_nats::operator;
 
 use super::{
@@ -29,7 +28,9 @@ pub(crate) fn fence(flags: &Fence) -> anyhow::Result<ExitCode> {
 
 async fn renew(flags: &Fence) -> anyhow::Result<Printed> {
     let reach = Reach::open(&flags.cluster).await?;
-    let before = reach.log().await?.incarnation().to_string();
+    let settings = reach.log_settings();
+    let before = stentor_cluster_nats::incarnation(&reach.connection, &settings).await;
+    let before = before.map_err(explained)?.to_string();
     let routers: Vec<_> = operator::members(&reach.connection)
         .await?
         .into_iter()
@@ -48,7 +49,7 @@ async fn renew(flags: &Fence) -> anyhow::Result<Printed> {
         let text = || format!("{WHAT}\n\nNothing was changed: say --yes to do it.");
         return Ok(Printed::new(&flags.cluster, &json, text).failed());
     }
-    let fenced = stentor_cluster_nats::fence(&reach.connection, &reach.log_settings()).await;
+    let fenced = stentor_cluster_nats::fence(&reach.connection, &settings).await;
     let after = fenced.map_err(explained)?.to_string();
     let json = json!({ "fenced": true, "incarnation": after, "before": before });
     let text = || format!("The log's incarnation was {before} and is {after} now.\n\n{AFTER}");

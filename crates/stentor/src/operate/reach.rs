@@ -1,12 +1,14 @@
 //! The way to a cluster's NATS and database, for a command that waits for nobody: what cannot be reached is said.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use prometheus::Registry;
+use stentor_apps::FolderSource;
 use stentor_cluster_nats::{Connection, LogMetrics, LogSettings, NatsLog, OpenError};
 use stentor_service::{Config, Nats, Sources};
 use stentor_store_scylla::{ScyllaStore, State};
+use stentor_types::AppId;
 
 use super::flags::Cluster;
 use crate::serve::cluster::{connection_settings, log_settings, store_options};
@@ -32,7 +34,7 @@ impl Reach {
         let sources = Sources {
             file: flags.config.clone(),
             environment: std::env::vars().collect(),
-            flags: std::collections::BTreeMap::new(),
+            flags: BTreeMap::new(),
         };
         let config = Config::load(&sources)?;
         let nats = config.nats.clone().ok_or_else(|| {
@@ -56,6 +58,16 @@ impl Reach {
 
     pub(super) fn log_settings(&self) -> LogSettings {
         log_settings(&self.nats)
+    }
+
+    /// For how long the history of each app is kept, as far as the settings name apps.
+    pub(super) fn retentions(&self) -> anyhow::Result<BTreeMap<AppId, Duration>> {
+        let Some(folder) = &self.config.apps else { return Ok(BTreeMap::new()) };
+        let source = FolderSource::open(folder)
+            .with_context(|| format!("apps: the folder {} cannot be read", folder.display()))?;
+        let apps = source.subscribe();
+        let apps = apps.borrow();
+        Ok(apps.iter().map(|app| (app.id.clone(), app.history_retention)).collect())
     }
 
     /// The log that is there.

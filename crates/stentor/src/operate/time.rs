@@ -4,6 +4,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use stentor_types::Timestamp;
 
+/// The time, by the clock of this machine.
+pub(super) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
 /// As `2026-03-01T12:00:00.000123Z`.
 pub(super) fn utc(at: Timestamp) -> String {
     let (seconds, micros) = (at.0 / 1_000_000, at.0 % 1_000_000);
@@ -28,9 +34,12 @@ const fn civil(days: u64) -> (u64, u64, u64) {
 
 /// How long ago that was, or how long it is until then.
 pub(super) fn distance(at: Timestamp) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let at = Duration::from_micros(at.0);
-    if at > now { format!("in {}", rough(at - now)) } else { format!("{} ago", rough(now - at)) }
+    let now = now();
+    if at > now {
+        format!("in {}", rough(at.since(now)))
+    } else {
+        format!("{} ago", rough(now.since(at)))
+    }
 }
 
 fn rough(duration: Duration) -> String {

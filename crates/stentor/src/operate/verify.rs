@@ -6,7 +6,12 @@
 mod chain;
 mod report;
 
-use std::{collections::BTreeSet, path::Path, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use stentor_cluster::{Entity, EntityKind, Log as _, LogError, PartitionLog as _, Record};
@@ -20,7 +25,7 @@ use self::{
     chain::{Chains, Kept},
     report::Report,
 };
-use super::{Printed, flags::Verify, reach::Reach, run};
+use super::{Printed, flags::Verify, reach::Reach, run, time::now};
 
 /// Bytes of records read at a time.
 const PAGE: usize = 4 << 20;
@@ -41,6 +46,7 @@ async fn check(flags: &Verify, acks: Vec<(SessionId, EventNumber)>) -> anyhow::R
     let store = reach.store().await?;
     let mut check = Check {
         store_asked: store.is_some(),
+        retentions: reach.retentions()?,
         log,
         store,
         chains: Chains::default(),
@@ -64,6 +70,7 @@ struct Check {
     log: NatsLog,
     store: Option<ScyllaStore>,
     store_asked: bool,
+    retentions: BTreeMap<AppId, Duration>,
     chains: Chains,
     report: Report,
 }
@@ -109,6 +116,11 @@ impl Check {
     async fn compare(&mut self, commits: &[CommitRecord]) -> anyhow::Result<()> {
         let Some(store) = &self.store else { return Ok(()) };
         for commit in commits.iter().filter(|commit| !commit.events.is_empty()) {
+            let kept_for = self.retentions.get(&commit.app);
+            if kept_for.is_some_and(|kept_for| commit.commit.at.after(*kept_for) <= now()) {
+                // It may have expired, or be about to.
+                continue;
+            }
             let (first, last) = (commit.commit.first, commit.commit.last());
             let kept = store.events(&commit.app, commit.session, first, last).await;
             let kept = kept.context("the database does not answer")?;
