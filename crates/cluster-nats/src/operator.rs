@@ -15,8 +15,8 @@ use crate::{
     ownership::Records,
 };
 
-/// Members tell that they are alive once a second, half as much more if the broker is slow; three times
-/// that, and nobody who lives is missed.
+/// Members tell that they are alive once a second: three times that, and one lost sign of life hides
+/// nobody.
 const LISTEN_FOR: Duration = Duration::from_secs(3);
 
 /// Something could not be asked.
