@@ -25,12 +25,16 @@ const AT_ONCE: &str = "2";
 /// one connector do, and those do it with the same code.
 /// Not among them: a stop and start of everything, which takes longer than the ten seconds that the published widget
 /// holds a text for.
-const SCENARIOS: [&str; 8] = [
+const SCENARIOS: [&str; 12] = [
     "first chat",
     "a reload keeps",
     "two tabs",
     "a reset begins",
-    "kill -9",
+    "kill -9 in",
+    "kill -9 between",
+    "kill -9 while",
+    "kill -9 for",
+    "agents on their page and",
     "a fresh widget of the same visitor",
     "S3 ",
     "draft",
