@@ -100,3 +100,25 @@ async fn s11_a_head_that_does_not_come_in_five_seconds_ends_the_connection() {
     near.read_to_end(&mut answer).await.unwrap();
     assert_eq!(began.elapsed().as_secs(), 5);
 }
+
+#[tokio::test(start_paused = true)]
+async fn s9_compression_that_is_offered_is_not_taken() {
+    let rig = Rig::new().await;
+    let (mut near, far) = tokio::io::duplex(65_536);
+    let acceptor = rig.acceptor.clone();
+    tokio::spawn(async move { acceptor.serve(far, LOCAL).await });
+    let request = format!(
+        "GET /dev?appId=demo&userId={USER}&isAdmin=false HTTP/1.1\r\nhost: localhost\r\n\
+         origin: {ORIGIN}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
+    );
+    near.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(near.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    assert!(head.starts_with("http/1.1 101"), "{head}");
+    assert!(!head.contains("sec-websocket-extensions"), "{head}");
+}
