@@ -162,7 +162,12 @@ impl<L: PartitionLog, S: Store, B: Fanout + Effects + Ownership> Projector<L, S,
             None => WRITES_MAX,
         };
         while self.writes < writes_max {
-            let Some(job) = self.backlog.next_job() else { break };
+            let Some(job) = self.backlog.next_job() else {
+                if self.writes == 0 {
+                    self.try_reading_again();
+                }
+                break;
+            };
             self.writes += 1;
             let store = Arc::clone(&self.shared().store);
             self.tasks.spawn(async move {
@@ -178,6 +183,15 @@ impl<L: PartitionLog, S: Store, B: Fanout + Effects + Ownership> Projector<L, S,
                 let scan = read(&*log, reading).await;
                 Done::Read(reading, scan)
             });
+        }
+    }
+
+    /// Nothing that could show whether a store answers again waits in memory, for instance because its
+    /// partitions went to another router: what is left to do is in the log alone, so that is read. The failures
+    /// are not forgotten: one more, and the store counts as down again.
+    fn try_reading_again(&mut self) {
+        if self.down_until.take().is_some() {
+            self.backlog.set_down(false);
         }
     }
 

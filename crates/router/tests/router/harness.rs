@@ -105,7 +105,18 @@ impl Town {
         gateway: u64,
         config: Config,
     ) -> Self {
-        let (bus, ends) = LocalBus::new();
+        Self::open_shared_on(log, store, apps, gateway, config, LocalBus::new())
+    }
+
+    /// The same, over this bus.
+    pub fn open_shared_on<L: PartitionLog, S: Store>(
+        log: &Arc<L>,
+        store: &Arc<S>,
+        apps: AppSet,
+        gateway: u64,
+        config: Config,
+        (bus, ends): (LocalBus, LocalEnds),
+    ) -> Self {
         let (sender, apps) = watch::channel(Arc::new(apps));
         let registry = prometheus::Registry::new();
         let (log, store) = (Arc::clone(log), Arc::clone(store));

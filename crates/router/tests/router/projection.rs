@@ -6,12 +6,17 @@ use std::{
     time::Duration,
 };
 
-use stentor_cluster::{Append, Entity, EntityKind, Header, Log, PartitionLog, memory::MemoryLog};
+use stentor_cluster::{
+    Append, Entity, EntityKind, Header, Log, OwnershipChange, PartitionLog,
+    local::{LocalBus, LocalEnds},
+    memory::MemoryLog,
+};
 use stentor_postoffice::Session;
 use stentor_router::{Config, History};
 use stentor_store::{Store, memory::MemoryStore};
 use stentor_types::{EventNumber, Partition, PlacementKey, Sequence, SessionId, Timestamp};
 use stentor_wire::{decode_commit, decode_snapshot, pb};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     epochs::{HOUR, clock, entity, projected, until},
@@ -154,6 +159,38 @@ async fn f11_conversations_outlive_a_store_that_is_down_and_an_owner_that_dies_m
     assert_eq!(texts(&town.events(sockets[0].session.unwrap()).await), ["one", "two"]);
     until(async || town.metric("stentor_router_projector_lag_seconds") == 0.0).await;
     town.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn f11_what_only_the_log_has_is_written_although_no_write_is_left_to_try_a_store_again() {
+    let (log, store) = parts();
+    let moody = MoodyStore::over(&store);
+    let (changes, changed) = mpsc::channel(64);
+    let (bus, ends) = LocalBus::new();
+    let ends = LocalEnds { changes: changed, ..ends };
+    let (apps, config) = (harness::apps(), Config::default());
+    let town = Town::open_shared_on(&log, &moody, apps, 1, config, (bus, ends));
+    let mut socket = town.socket(1, "user-a");
+    let partition = socket.visitor.placement.partition();
+    take(&changes, partition).await;
+    moody.set_down(true);
+    town.attach(&mut socket, Some("claimed")).await;
+    town.say(&mut socket, "one").await;
+    until(async || moody.writes.load(Ordering::SeqCst) >= 5).await;
+    // All that waits in memory goes with its partition, which comes back with a place in the log alone.
+    let (released, told) = oneshot::channel();
+    changes.send(OwnershipChange::Release { partition, released }).await.unwrap();
+    told.await.unwrap();
+    take(&changes, partition).await;
+    moody.set_down(false);
+    projected(&town, &log, socket.session.unwrap()).await;
+    town.close().await;
+}
+
+async fn take(changes: &mpsc::Sender<OwnershipChange>, partition: Partition) {
+    let (taken_up, told) = oneshot::channel();
+    changes.send(OwnershipChange::Take { partition, taken_up }).await.unwrap();
+    told.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
