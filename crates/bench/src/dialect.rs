@@ -204,7 +204,15 @@ impl Member {
             let text = self.link.next().await?;
             match self.dialect {
                 Dialect::SocketIo if text == b"2"[..] => self.link.say("3").await?,
-                Dialect::Centrifuge if text == b"{}"[..] => self.link.say("{}").await?,
+                // A ping may come in one frame with messages.
+                Dialect::Centrifuge
+                    if text[..].split(|byte| *byte == b'\n').any(|line| line == b"{}") =>
+                {
+                    self.link.say("{}").await?;
+                    if text != b"{}"[..] {
+                        return Ok(text);
+                    }
+                }
                 _ => return Ok(text),
             }
         }
