@@ -137,6 +137,8 @@ struct Open {
     /// Wants at the front that it carries.
     wants: usize,
     tries: u32,
+    /// The last event of each session that somebody was told of before this was asked.
+    told: Rc<BTreeMap<SessionId, EventNumber>>,
 }
 
 // === impl Gateway ===

@@ -10,7 +10,10 @@ mod presence;
 mod story;
 mod turns;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use bytes::Bytes;
 use stentor_postoffice::{DIRECTORY_ENTRIES_MAX, Directory, Effect, Rules, State};
@@ -50,6 +53,8 @@ pub(crate) struct Ledger {
     shown: BTreeSet<String>,
     /// The stamps under which events were shown.
     stamps: BTreeMap<(SessionId, UserKey), BTreeMap<EventNumber, i64>>,
+    /// The last event of each session that somebody was told to be durable. Shared with what is asked meanwhile.
+    told: Rc<BTreeMap<SessionId, EventNumber>>,
 }
 
 pub(crate) fn violation(invariant: &'static str, message: String) -> Violation {
@@ -97,6 +102,17 @@ impl Ledger {
         }
         let (message, _) = self.expected.get(&key).ok_or_else(|| format!("nobody sent {mid:?}"))?;
         Ok((*session, *found, *message))
+    }
+
+    /// Somebody is told that a session has come as far as `n`.
+    pub(crate) fn told(&mut self, session: SessionId, n: EventNumber) {
+        let told = Rc::make_mut(&mut self.told).entry(session).or_insert(n);
+        *told = n.max(*told);
+    }
+
+    /// How far each session has come as far as anybody was told.
+    pub(crate) fn told_so_far(&self) -> Rc<BTreeMap<SessionId, EventNumber>> {
+        Rc::clone(&self.told)
     }
 
     /// What leaves must be in the log, byte for byte.

@@ -38,6 +38,16 @@ fn p1_p2_p3_p6_p9_i1_to_i23_hold_in_a_hundred_schedules_that_have_seen_everythin
 }
 
 #[test]
+fn i9_who_joins_is_shown_all_that_was_acknowledged_before_in_fifty_schedules() {
+    let mut joins = 0;
+    for seed in 100..150 {
+        let summary = run(seed, Options::default()).unwrap_or_else(|failure| panic!("{failure}"));
+        joins += summary.seen.get("joined after what was acknowledged").copied().unwrap_or(0);
+    }
+    assert!(joins >= 1_000, "{joins} joins prove little");
+}
+
+#[test]
 fn i21_a_seed_is_always_the_same_schedule() {
     let once = run(7, Options::default()).map_err(|failure| failure.to_string());
     assert_eq!(once, run(7, Options::default()).map_err(|failure| failure.to_string()));

@@ -7,10 +7,16 @@
     reason = "a test"
 )]
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::Path,
+    process::Command,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use http::{Method, StatusCode};
 use serde_json::Value;
-use stentor_testkit::{Answer, BotStub, LegacyClient, Process};
+use stentor_testkit::{Answer, BotStub, LegacyClient, Process, SecondClient, Web};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_stentor");
 const APP: &str = "/dev?appId=demo";
@@ -103,6 +109,99 @@ async fn p10_kill_9_loses_nothing_that_was_answered_and_doubles_nothing() {
     }
     assert!(server.stop().await.unwrap().success());
     sound(server.data());
+}
+
+/// What a visitor was told to be taken: its text, and mostly which event it is.
+type Acked = Arc<Mutex<Vec<(String, Option<u64>)>>>;
+
+/// One visitor who notes what is acknowledged, through kills.
+async fn note_acks(port: u16, mut client: SecondClient, messages: u64, acked: Acked) {
+    for message in 1..=messages {
+        let text = format!("message {message} of {}", client.sid);
+        let mut sent = client.say(&text).await.is_ok();
+        while !sent || client.settled(message).await.is_err() {
+            client.cut();
+            sent = client.connect(port).await.is_ok();
+        }
+        assert!(client.refused.is_empty(), "{:?}", client.refused);
+        acked.lock().unwrap().push((text, client.acked[&message]));
+    }
+}
+
+/// Somebody who joins again and again, and must find what was acknowledged before. Returns how often.
+async fn join_again(port: u16, sid: String, token: String, all: usize, acked: Acked) -> usize {
+    let mut web = Web { origin: None, bearer: Some(token.clone()), ..Web::new(port) };
+    let events = format!("/api/v1/sessions/{sid}/events");
+    for joins in 1.. {
+        // A snapshot of the promises first, then the join.
+        let promised = acked.lock().unwrap().clone();
+        let highest = promised.iter().filter_map(|(_, n)| *n).max().unwrap_or(0);
+        let (joined, read) = loop {
+            let mut joined = SecondClient::with_token(&sid, 1_000, &token);
+            let came = joined.connect(port).await.is_ok();
+            assert_eq!(joined.broken, None);
+            if !came {
+                continue;
+            }
+            assert!(joined.head >= highest, "I9: joined at {}, {highest} was acked", joined.head);
+            while joined.last() < joined.head && joined.next().await.is_ok() {}
+            let read = web.json(Method::GET, &events, "").await;
+            let Ok((StatusCode::OK, read)) = read else { continue };
+            if joined.last() >= joined.head {
+                break (joined, read);
+            }
+        };
+        let read = read["events"].as_array().unwrap();
+        for (text, n) in &promised {
+            let is_it =
+                |event: &Value| event["text"] == text.as_str() && n.is_none_or(|n| event["n"] == n);
+            assert!(joined.events.values().any(is_it), "I9: {text:?}, acked as {n:?}, not shown");
+            assert!(read.iter().any(is_it), "I9: {text:?}, acked as {n:?}, is not read");
+        }
+        if promised.len() == all {
+            return joins;
+        }
+    }
+    0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i9_who_joins_reads_all_that_was_acknowledged_before_also_over_kills() {
+    const MESSAGES: u64 = 15;
+    let mut server = Process::start(Path::new(PROGRAM), &[]).await.unwrap();
+    let port = server.port();
+    let minted = Command::new(PROGRAM)
+        .args(["token", "mint", "--app", "demo", "--kid", "demo", "--role", "observer"])
+        .args(["--subject", "ada", "--key-file"])
+        .arg(server.data().join("demo.key"))
+        .output()
+        .unwrap();
+    let token = String::from_utf8(minted.stdout).unwrap().trim().to_owned();
+    let (mut visitors, mut joiners, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 1..=3 {
+        let mut client = SecondClient::visitor(&format!("i9-{number}"), number);
+        client.connect(port).await.unwrap();
+        let (sid, acked) = (client.sid.clone(), Acked::default());
+        let all = usize::try_from(MESSAGES).unwrap();
+        visitors.push(tokio::spawn(note_acks(port, client, MESSAGES, Arc::clone(&acked))));
+        joiners.push(tokio::spawn(join_again(port, sid, token.clone(), all, Arc::clone(&acked))));
+        notes.push(acked);
+    }
+    for kills in 1..=2_usize {
+        // Not by the clock: after so many acknowledgements more.
+        let acked = || notes.iter().map(|acked| acked.lock().unwrap().len()).sum::<usize>();
+        while acked() < 12 * kills && !visitors.iter().all(tokio::task::JoinHandle::is_finished) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        server.kill().unwrap();
+        server.start_again().await.unwrap();
+    }
+    for visitor in visitors {
+        visitor.await.unwrap();
+    }
+    for joiner in joiners {
+        assert!(joiner.await.unwrap() >= 2, "only one join: nothing was shown of those before");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,8 @@ pub struct SecondClient {
     session: Session,
     client: String,
     token: Option<String>,
+    /// Of whom it is a visitor.
+    app: String,
     socket: Option<WebSocketStream<TcpStream>>,
     /// Its alias.
     pub you: String,
@@ -78,6 +80,7 @@ impl SecondClient {
             session,
             client: format!("{instance:032x}"),
             token,
+            app: "demo".to_owned(),
             socket: None,
             you: String::new(),
             sid: String::new(),
@@ -104,6 +107,13 @@ impl SecondClient {
         self
     }
 
+    /// The same in another app than `demo`.
+    #[must_use]
+    pub fn of(mut self, app: &str) -> Self {
+        app.clone_into(&mut self.app);
+        self
+    }
+
     /// The same with a token of the operator.
     #[must_use]
     pub fn vouched(mut self, token: &str) -> Self {
@@ -115,7 +125,7 @@ impl SecondClient {
     #[must_use]
     pub fn other_tab(&self, instance: u64) -> Self {
         let other = Self::new(self.session.clone(), instance, self.token.clone());
-        Self { at_page: self.at_page, ..other }
+        Self { at_page: self.at_page, app: self.app.clone(), ..other }
     }
 
     /// The same visitor in another tab, which asks for every event of the present numbering.
@@ -136,9 +146,9 @@ impl SecondClient {
     /// # Errors
     /// Something of it fails, or breaks a promise.
     pub async fn connect(&mut self, port: u16) -> anyhow::Result<()> {
-        let socket = dial(port, "/v2?appId=demo", self.at_page).await?;
+        let socket = dial(port, &format!("/v2?appId={}", self.app), self.at_page).await?;
         self.socket = Some(socket);
-        let mut hello = json!({"t": "hello", "app": "demo"});
+        let mut hello = json!({"t": "hello", "app": self.app});
         if let Some(token) = &self.token {
             hello["token"] = token.as_str().into();
         }

@@ -27,6 +27,8 @@ impl World {
             let Some(connection) = self.connection(number) else { return };
             match (item, result) {
                 (Item::Attach(joining), ItemAnswer::Attached(attached)) => {
+                    self.check_join(&open, attached);
+                    let Some(connection) = self.connection(number) else { return };
                     let claimed = &joining.claimed;
                     done += usize::from(request.items.len() == 1);
                     connection.must_attach = false;
@@ -97,7 +99,8 @@ impl World {
         let items = request.items.iter().skip(done).cloned().collect();
         let request = Rc::new(Request { items, ..Request::clone(request) });
         let id = request.id;
-        connection.open = Some(Open { request, wants, tries: open.tries });
+        connection.open =
+            Some(Open { request, wants, tries: open.tries, told: Rc::clone(&open.told) });
         let gateway = self.gateway.as_ref().map_or(0, |gateway| gateway.life);
         self.after(AGAIN_US / 2, Job::RequestAgain { gateway, connection: number, request: id });
     }
@@ -112,11 +115,27 @@ impl World {
     pub(crate) fn acked(&mut self, session: Option<SessionId>, mid: Mid, n: Option<EventNumber>) {
         match self.ledger.settled(session, mid, n) {
             Ok((session, n, message)) => {
+                self.ledger.told(session, n);
                 if let Some(message) = self.messages.get_mut(message) {
                     message.fate = Fate::Acked(session, n);
                 }
             }
             Err(message) => self.violate("I4", message),
+        }
+    }
+
+    /// Whoever joins is shown a history that has all that was acknowledged before they asked.
+    pub(super) fn check_join(&mut self, open: &Open, attached: &Attached) {
+        let told = open.told.get(&attached.session).copied().unwrap_or(EventNumber::NONE);
+        if attached.n < told {
+            let message = format!(
+                "{} is joined at {}, event {told} was acknowledged before",
+                attached.session, attached.n
+            );
+            self.violate("I9", message);
+        }
+        if told > EventNumber::NONE {
+            self.saw("joined after what was acknowledged");
         }
     }
 

@@ -29,6 +29,7 @@ impl World {
         };
         let Some(Plan { session, items, covered }) = plan else { return };
         let now = self.now;
+        let told = self.ledger.told_so_far();
         let Some(gateway) = self.gateway.as_mut() else { return };
         gateway.requests += 1;
         let (id, life) = (gateway.requests, gateway.life);
@@ -43,7 +44,8 @@ impl World {
             session,
             items,
         });
-        connection.open = Some(Open { request: Rc::clone(&request), wants: covered, tries: 0 });
+        connection.open =
+            Some(Open { request: Rc::clone(&request), wants: covered, tries: 0, told });
         self.ask(life, number, request);
     }
 

@@ -167,9 +167,11 @@ impl World {
         for (item, result) in open.request.items.iter().zip(results) {
             match (item, result, opening) {
                 (Item::Attach(_), ItemAnswer::Attached(attached), Some(reference)) => {
+                    self.check_join(open, attached);
                     self.opened(number, reference, attached);
                 }
-                (Item::Attach(_), ItemAnswer::Attached(_), None) => {
+                (Item::Attach(_), ItemAnswer::Attached(attached), None) => {
+                    self.check_join(open, attached);
                     if let Some(connection) = self.connection(number) {
                         connection.must_attach = false;
                     }
