@@ -43,8 +43,10 @@ use crate::{
 
 /// How long a peer may take to send the head of a request.
 const HEADER_WAIT: Duration = Duration::from_secs(5);
-/// Longest head of a request, in bytes. A server URL with a token is below 4 KiB.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Longest head of a request, in bytes; a longer one is refused with 431. A server URL with a token is below 4 KiB.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// What is read of a request, or written of an answer, at a time.
+const BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 /// The description of the HTTP API.
 const OPENAPI: &str = include_str!("../../../docs/openapi.json");
@@ -74,7 +76,8 @@ pub(crate) async fn serve<B: Ingress, S>(
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_WAIT)
-        .max_buf_size(HEADER_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut draining = pin!(drain.cancelled());
     let mut told = false;
@@ -137,13 +140,15 @@ async fn answer<B: Ingress>(
             login::logout(&request, peer, &shared.config.trusted_proxies)
         }
         (_, "/v2/stream" | "/v2/frames" | "/api/v1/login" | "/api/v1/logout") => {
-            answer::wrong_method("POST")
+            answer::no_method("POST")
         }
         (_, path) if api::is_mine(path) => api::serve(shared, peer, request, life).await,
         (&Method::GET, "/api/v1/openapi.json") => {
             answer::file(&request, "application/json", answer::AN_HOUR, OPENAPI.into())
         }
         (&Method::GET, "/api/v1/me") => login::me(shared, &request),
+        (_, "/api/v1/openapi.json" | "/api/v1/me") => answer::no_method("GET"),
+        (_, path) if path.starts_with("/api/") || path.starts_with("/v2/") => answer::no_route(),
         (&Method::GET, _) => page(shared, peer, &request).await,
         (&Method::HEAD, _) => answer::without_body(page(shared, peer, &request).await),
         _ => answer::wrong_method("GET, HEAD"),

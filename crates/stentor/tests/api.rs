@@ -137,7 +137,14 @@ async fn whoever_may_not_gets_nothing_and_every_mistake_has_a_name() {
         (Method::POST, format!("{other}/end"), "", StatusCode::NOT_FOUND, "noSession"),
         (Method::GET, "/api/v1/sessions/x/events".into(), "", StatusCode::NOT_FOUND, "noSession"),
         (Method::GET, "/api/v1/sessions/x".into(), "", StatusCode::NOT_FOUND, "noRoute"),
-        (Method::DELETE, path("/end"), "", StatusCode::METHOD_NOT_ALLOWED, "Allow"),
+        (Method::GET, "/api/v1/nothing".into(), "", StatusCode::NOT_FOUND, "openapi.json"),
+        (Method::POST, "/api/v1".to_owned() + "/", "{}", StatusCode::NOT_FOUND, "noRoute"),
+        (Method::GET, "/v2/nothing".into(), "", StatusCode::NOT_FOUND, "noRoute"),
+        (Method::DELETE, path("/end"), "", StatusCode::METHOD_NOT_ALLOWED, "send POST"),
+        (Method::POST, "/api/v1/me".into(), "", StatusCode::METHOD_NOT_ALLOWED, "send GET"),
+        (Method::PUT, "/api/v1/login".into(), "", StatusCode::METHOD_NOT_ALLOWED, "send POST"),
+        (Method::GET, "/v2/frames".into(), "", StatusCode::METHOD_NOT_ALLOWED, "send POST"),
+        (Method::GET, format!("{other}/events?appId=no"), "", StatusCode::NOT_FOUND, "noApp"),
         (Method::POST, path("/messages"), "", StatusCode::BAD_REQUEST, "body"),
         (Method::POST, path("/messages"), "{}", StatusCode::BAD_REQUEST, "`text`"),
         (Method::POST, path("/messages"), r#"{"text":""}"#, StatusCode::BAD_REQUEST, "text"),
@@ -150,6 +157,10 @@ async fn whoever_may_not_gets_nothing_and_every_mistake_has_a_name() {
     ] {
         let (told, text) = agent.ask(method, &path, body).await.unwrap();
         assert!(told == status && text.contains(part), "{path}: {told} {text}");
+        // One type for all mistakes: a code for programs, and what to do about it.
+        let problem: Value =
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path}: {text}"));
+        assert!(problem["code"].is_string() && problem["text"].is_string(), "{path}: {text}");
     }
     agent.key = Some("x".repeat(200));
     let (status, text) = agent.ask(Method::POST, &path("/end"), "").await.unwrap();

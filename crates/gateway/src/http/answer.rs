@@ -59,7 +59,21 @@ pub(super) fn text(status: StatusCode, text: &'static str) -> Answer {
     answer
 }
 
-/// Another method is meant.
+/// There is nothing under this path of an API.
+pub(super) fn no_route() -> Answer {
+    let text = "there is no such path; `/api/v1/openapi.json` lists them";
+    problem(StatusCode::NOT_FOUND, "noRoute", text)
+}
+
+/// Another method is meant, for programs.
+pub(super) fn no_method(allowed: &'static str) -> Answer {
+    let text = format!("send {allowed}; nothing else is done under this path");
+    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "noMethod", &text);
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// Another method is meant, for people.
 pub(super) fn wrong_method(allowed: &'static str) -> Answer {
     let mut answer = text(
         StatusCode::METHOD_NOT_ALLOWED,

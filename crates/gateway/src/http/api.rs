@@ -70,8 +70,8 @@ async fn try_serve<B: Ingress>(
 ) -> Result<Answer, Answer> {
     let path = request.uri().path().to_owned();
     let (call, sid) = find(request.method().as_str(), &path).map_err(|no| match no {
-        NoRoute::Path => problem(StatusCode::NOT_FOUND, "noRoute", "there is no such path"),
-        NoRoute::Method(allowed) => answer::wrong_method(allowed),
+        NoRoute::Path => answer::no_route(),
+        NoRoute::Method(allowed) => answer::no_method(allowed),
     })?;
     let caller = caller(shared, peer, &request)?;
     let query = request.uri().query().unwrap_or_default().to_owned();
@@ -116,7 +116,7 @@ fn caller<'a, B: Ingress>(
     let device = DeviceCookie::read(request.headers());
     let stranger = handshake::stranger(shared, peer, request, device, true).map_err(|refused| {
         shared.metrics.refused(refused.refusal());
-        refused.answer()
+        refused.problem()
     })?;
     let apps = shared.apps();
     let token = bearer(request.headers());

@@ -118,7 +118,7 @@ async fn begin<B: Ingress>(
         Ok(stranger) => stranger,
         Err(refused) => {
             shared.metrics.refused(refused.refusal());
-            return (headers, Err(refused.answer()));
+            return (headers, Err(refused.problem()));
         }
     };
     let begun = open(shared, stranger, request, life).await;

@@ -112,34 +112,51 @@ impl Refused {
         self.0
     }
 
+    /// The answer to a browser or a person.
     pub(super) fn answer(self) -> Answer {
+        let (status, _, text) = self.told();
+        self.with_fields(answer::text(status, text))
+    }
+
+    /// The same for programs.
+    pub(super) fn problem(self) -> Answer {
+        let (status, code, text) = self.told();
+        self.with_fields(answer::problem(status, code, text.trim_end()))
+    }
+
+    const fn told(self) -> (StatusCode, &'static str, &'static str) {
         match self.0 {
-            Refusal::Origin => answer::text(
+            Refusal::Origin => (
                 StatusCode::FORBIDDEN,
+                "forbidden",
                 "No app allows sockets from this page. Add its origin (scheme, host and port) to \
                  `origins` of the app.\n",
             ),
-            Refusal::App => answer::text(
+            Refusal::App => (
                 StatusCode::NOT_FOUND,
+                "noApp",
                 "There is no app of this name. Check `appId` in the widget's server URL.\n",
             ),
-            Refusal::AddressConnections => {
-                let mut answer = answer::text(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "There are too many connections from this address.\n",
-                );
-                answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-                answer
-            }
-            _ => {
-                let mut answer = answer::text(
-                    StatusCode::UPGRADE_REQUIRED,
-                    "This is not a WebSocket handshake of version 13 with a URL below 16 KiB.\n",
-                );
-                let version = HeaderValue::from_static("13");
-                answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
-                answer
-            }
+            Refusal::AddressConnections => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "tooMany",
+                "There are too many connections from this address.\n",
+            ),
+            _ => (
+                StatusCode::UPGRADE_REQUIRED,
+                "malformed",
+                "This is not a WebSocket handshake of version 13 with a URL below 8 KiB.\n",
+            ),
         }
+    }
+
+    fn with_fields(self, mut answer: Answer) -> Answer {
+        let (name, value) = match self.0 {
+            Refusal::Origin | Refusal::App => return answer,
+            Refusal::AddressConnections => (header::RETRY_AFTER, "5"),
+            _ => (header::SEC_WEBSOCKET_VERSION, "13"),
+        };
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        answer
     }
 }

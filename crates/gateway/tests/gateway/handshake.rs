@@ -122,3 +122,67 @@ async fn s9_compression_that_is_offered_is_not_taken() {
     assert!(head.starts_with("http/1.1 101"), "{head}");
     assert!(!head.contains("sec-websocket-extensions"), "{head}");
 }
+
+/// The status line of what comes back for these bytes, sent so many at a time.
+async fn answered(rig: &Rig, request: &[u8], at_a_time: usize) -> String {
+    let (near, far) = tokio::io::duplex(1024);
+    let acceptor = rig.acceptor.clone();
+    tokio::spawn(async move { acceptor.serve(far, LOCAL).await });
+    let (mut reading, mut writing) = tokio::io::split(near);
+    let request = request.to_vec();
+    let sent = tokio::spawn(async move {
+        for piece in request.chunks(at_a_time) {
+            // The rest of what was refused in the middle is not taken.
+            if writing.write_all(piece).await.is_err() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        writing
+    });
+    let mut line = Vec::new();
+    while !line.ends_with(b"\r\n") {
+        line.push(reading.read_u8().await.unwrap());
+    }
+    sent.abort();
+    String::from_utf8(line).unwrap().trim_end().to_owned()
+}
+
+/// A request with a head of exactly so many bytes.
+fn with_head(first: &str, bytes: usize) -> Vec<u8> {
+    let begin = format!("{first}\r\nhost: localhost\r\norigin: {ORIGIN}\r\nx-long: ");
+    let long = "x".repeat(bytes - begin.len() - 4);
+    format!("{begin}{long}\r\n\r\n").into_bytes()
+}
+
+#[tokio::test(start_paused = true)]
+async fn s11_a_head_of_8_kib_is_served_and_one_byte_more_is_refused() {
+    let rig = Rig::new().await;
+    let upgrade = format!(
+        "GET /dev?appId=demo&userId={USER} HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="
+    );
+    let plain = "GET /api/v1/openapi.json HTTP/1.1";
+    for at_a_time in [1, 1_000, 100_000] {
+        for (first, served) in
+            [(plain, "HTTP/1.1 200 OK"), (&upgrade, "HTTP/1.1 101 Switching Protocols")]
+        {
+            let fits = answered(&rig, &with_head(first, 8_192), at_a_time).await;
+            assert_eq!(fits, served, "{at_a_time} at a time");
+            for bytes in [8_193, 9_000, 100_000] {
+                let refused = answered(&rig, &with_head(first, bytes), at_a_time).await;
+                assert_eq!(
+                    refused, "HTTP/1.1 431 Request Header Fields Too Large",
+                    "{bytes} bytes"
+                );
+            }
+        }
+        // The body is no part of the head.
+        let body =
+            format!("{{\"t\":\"hello\",\"app\":\"demo\",\"x\":\"{}\"}}", "x".repeat(200_000));
+        let first = format!("POST /v2/frames HTTP/1.1\r\ncontent-length: {}", body.len());
+        let request = [with_head(&first, 8_192), body.into_bytes()].concat();
+        let taken = answered(&rig, &request, at_a_time.max(100)).await;
+        assert!(!taken.contains("431") && !taken.contains("413"), "{taken}");
+    }
+}
