@@ -26,6 +26,20 @@ pub(crate) enum HistoryError {
     Decode(#[from] DecodeError),
 }
 
+// === impl HistoryError ===
+
+impl HistoryError {
+    /// Something of this one session is damaged, and stays so.
+    pub(crate) const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Decode(_)
+                | Self::Log(LogError::Corrupt { .. })
+                | Self::Store(StoreError::Corrupt { .. })
+        )
+    }
+}
+
 /// The latest events of a session, dense.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {

@@ -28,6 +28,7 @@ mod random;
 mod request;
 mod retention;
 mod rules;
+mod searching;
 mod served;
 mod settle;
 mod startup;

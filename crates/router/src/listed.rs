@@ -43,15 +43,7 @@ impl LastMessage {
         if event.audience != Audience::All {
             return None;
         }
-        let (role, text) = match &event.kind {
-            // A bare launch is nothing that anybody said.
-            EventKind::Said(said) if said.greeting => return None,
-            EventKind::Said(said) => (Some(said.role), said.text.clone().unwrap_or_default()),
-            EventKind::Replied { body, .. } | EventKind::DraftSent { body, .. } => {
-                (None, response_text(body).unwrap_or_default())
-            }
-            _ => return None,
-        };
+        let (role, text) = text_of(&event.kind)?;
         let text = text.chars().take(TEXT_CHARS_MAX).collect();
         Some(Self { at: event.stamp.0, n: event.n.0, role, text })
     }
@@ -59,6 +51,19 @@ impl LastMessage {
     /// The later one.
     pub(crate) fn later(self, other: Option<Self>) -> Self {
         other.filter(|other| other.n > self.n).unwrap_or(self)
+    }
+}
+
+/// What was said by an event, and by whom; nobody: the bot.
+pub(crate) fn text_of(kind: &EventKind) -> Option<(Option<Role>, String)> {
+    match kind {
+        // A bare launch is nothing that anybody said.
+        EventKind::Said(said) if said.greeting => None,
+        EventKind::Said(said) => Some((Some(said.role), said.text.clone().unwrap_or_default())),
+        EventKind::Replied { body, .. } | EventKind::DraftSent { body, .. } => {
+            Some((None, response_text(body).unwrap_or_default()))
+        }
+        _ => None,
     }
 }
 

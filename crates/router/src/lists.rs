@@ -5,20 +5,25 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use prost::Message;
 use stentor_cluster::{Effects, Fanout, Log, Ownership, PublishOutcome};
-use stentor_store::{Store, StoreError};
-use stentor_types::{AppId, GatewayId, SessionId, Timestamp};
+use stentor_store::{Listing, Store, StoreError};
+use stentor_types::{AppId, EventNumber, GatewayId, SessionId, Timestamp};
 use stentor_wire::{DecodeError, pb, session_id, session_to_bytes};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{Shared, actors::Key};
+use crate::{
+    Shared,
+    actors::Key,
+    history::HistoryError,
+    searching::{self, Fit, Wanted},
+};
 
 /// How often changes are written and told. Startup looks back much further than that.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
@@ -28,10 +33,10 @@ const TOGETHER_MAX: usize = 64;
 const PAGE: usize = 200;
 /// Sessions looked at for one answer. What is not found by then is looked for with the next request.
 const SCAN_MAX: usize = 2_000;
+/// Sessions of them whose messages are read, because the list itself does not say whether they fit.
+const READ_MAX: usize = 200;
 /// Sessions in one answer.
 const ITEMS_MAX: usize = 100;
-/// Characters of a search that count.
-const SEARCH_CHARS_MAX: usize = 100;
 
 /// Changes that are on their way. At most one per session in memory.
 #[derive(Debug, Default)]
@@ -156,7 +161,7 @@ fn tell<L, S, B: Fanout>(shared: &Shared<L, S, B>, app: &AppId, listed: &[pb::Li
 
 /// Answers a request for a list.
 pub(crate) async fn list<L: Log, S: Store, B: Fanout + Effects + Ownership>(
-    shared: &Shared<L, S, B>,
+    shared: &Arc<Shared<L, S, B>>,
     app: &AppId,
     request: &pb::ListRequest,
 ) -> Result<pb::ListReply, DecodeError> {
@@ -164,69 +169,82 @@ pub(crate) async fn list<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     let mut after = read_cursor(&request.after)?;
     let limit = usize::try_from(request.limit).unwrap_or(ITEMS_MAX);
     let limit = if limit == 0 { ITEMS_MAX } else { limit.min(ITEMS_MAX) };
-    let wanted = Wanted::new(request);
-    let mut items = Vec::new();
-    let mut seen = 0;
+    let wanted = Wanted::new(app, request);
+    let (mut items, mut seen, mut read) = (Vec::new(), 0, 0);
     loop {
-        let page = match shared.store.listings(app, after, PAGE).await {
-            Ok(page) => page,
-            Err(cause) => {
-                warn!(%app, cause = crate::metrics::chain(&cause), "a list could not be read");
-                return Ok(pb::ListReply { try_again: true, ..Default::default() });
-            }
+        let Some(page) = readable(app, shared.store.listings(app, after, PAGE).await) else {
+            return Ok(pb::ListReply { try_again: true, ..Default::default() });
         };
         let last_page = page.len() < PAGE;
-        for listing in page {
-            after = Some((listing.at, listing.session));
-            seen += 1;
-            let listed = pb::Listed::decode(listing.listing);
-            items.extend(listed.ok().filter(|listed| wanted.fits(listed)));
-            if items.len() >= limit {
-                let next = write_cursor(after);
-                return Ok(pb::ListReply { items, next, try_again: false });
+        for listings in page.chunks(searching::TOGETHER_MAX) {
+            let Some(found) = readable(app, look(shared, app, &wanted, listings).await) else {
+                return Ok(pb::ListReply { try_again: true, ..Default::default() });
+            };
+            seen += listings.len();
+            read += found.iter().filter(|found| found.was_read).count();
+            for (listing, found) in listings.iter().zip(found) {
+                after = Some((listing.at, listing.session));
+                items.extend(found.listed);
+                if items.len() >= limit {
+                    return Ok(pb::ListReply {
+                        items,
+                        next: write_cursor(after),
+                        try_again: false,
+                    });
+                }
+            }
+            if read >= READ_MAX || seen >= SCAN_MAX {
+                return Ok(pb::ListReply { items, next: write_cursor(after), try_again: false });
             }
         }
         if last_page {
             return Ok(pb::ListReply { items, ..Default::default() });
         }
-        if seen >= SCAN_MAX {
-            return Ok(pb::ListReply { items, next: write_cursor(after), try_again: false });
+    }
+}
+
+/// What became of one session of those that may be listed.
+struct Found {
+    /// It is to be shown.
+    listed: Option<pb::Listed>,
+    /// What was said in it had to be read.
+    was_read: bool,
+}
+
+/// Which of some sessions are to be shown.
+async fn look<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+    shared: &Arc<Shared<L, S, B>>,
+    app: &AppId,
+    wanted: &Wanted<'_>,
+    listings: &[Listing],
+) -> Result<Vec<Found>, HistoryError> {
+    let mut found = Vec::new();
+    let mut open = Vec::new();
+    let mut sessions = Vec::new();
+    for (place, listing) in listings.iter().enumerate() {
+        let listed = pb::Listed::decode(listing.listing.clone()).ok();
+        let fit = listed.as_ref().map_or(Fit::No, |listed| wanted.fits(listed));
+        let was_read = matches!(fit, Fit::If(_));
+        if let (Fit::If(words), Some(listed)) = (&fit, &listed) {
+            open.push((place, words.clone()));
+            sessions.push((listing.session, EventNumber(listed.n)));
+        }
+        found.push(Found { listed: listed.filter(|_| !matches!(fit, Fit::No)), was_read });
+    }
+    let said = searching::said(shared, app, &sessions).await?;
+    for ((place, words), said) in open.into_iter().zip(said) {
+        if let Some(found) = found.get_mut(place).filter(|_| !wanted.are_in(&words, &said)) {
+            found.listed = None;
         }
     }
+    Ok(found)
 }
 
-/// What a list is to show.
-struct Wanted<'a> {
-    filter: pb::ListFilter,
-    user: &'a Bytes,
-    words: Vec<String>,
-}
-
-// === impl Wanted ===
-
-impl<'a> Wanted<'a> {
-    fn new(request: &'a pb::ListRequest) -> Self {
-        let search: String = request.search.chars().take(SEARCH_CHARS_MAX).collect();
-        let words = search.to_lowercase().split_whitespace().map(str::to_owned).collect();
-        Self { filter: request.filter(), user: &request.user, words }
-    }
-
-    fn fits(&self, listed: &pb::Listed) -> bool {
-        let state = listed.state();
-        let fits = match self.filter {
-            pb::ListFilter::All => true,
-            pb::ListFilter::Waiting => state == pb::ListedState::Waiting,
-            pb::ListFilter::Mine => listed.users.contains(self.user),
-            pb::ListFilter::Open => state != pb::ListedState::Ended,
-            pb::ListFilter::Ended => state == pb::ListedState::Ended,
-        };
-        fits && self.words.iter().all(|word| {
-            let name = listed.display_name.as_deref().unwrap_or_default();
-            [name, &listed.visitor, &listed.last_text]
-                .iter()
-                .any(|text| text.to_lowercase().contains(word.as_str()))
-        })
-    }
+fn readable<T, E: std::error::Error>(app: &AppId, read: Result<T, E>) -> Option<T> {
+    read.inspect_err(|cause| {
+        warn!(%app, cause = crate::metrics::chain(cause), "a list could not be read");
+    })
+    .ok()
 }
 
 fn write_cursor(place: Option<(Timestamp, SessionId)>) -> Bytes {
@@ -246,24 +264,6 @@ fn read_cursor(bytes: &[u8]) -> Result<Option<(Timestamp, SessionId)>, DecodeErr
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_search_wants_every_word_somewhere() {
-        let listed = pb::Listed {
-            visitor: "v-12ab".into(),
-            display_name: Some("Eve Ünal".into()),
-            last_text: "Where is my PARCEL?".into(),
-            ..Default::default()
-        };
-        let fits = |search: &str| {
-            let request = pb::ListRequest { search: search.into(), ..Default::default() };
-            Wanted::new(&request).fits(&listed)
-        };
-        for search in ["", "  ", "parcel", "eve parcel", "ünal", "12AB"] {
-            assert!(fits(search), "{search}");
-        }
-        assert!(!fits("parcel bob"));
-    }
 
     #[test]
     fn a_cursor_is_read_as_it_was_written_and_nothing_else_is() {

@@ -24,10 +24,15 @@ async fn start() -> (Process, BotStub) {
 }
 
 fn token(server: &Process, role: &str, subject: &str) -> String {
+    mint(server, role, subject, &["--name", subject])
+}
+
+fn mint(server: &Process, role: &str, subject: &str, more: &[&str]) -> String {
     let output = Command::new(PROGRAM)
         .args(["token", "mint", "--app", "demo", "--kid", "demo", "--role", role])
-        .args(["--subject", subject, "--name", subject, "--key-file"])
+        .args(["--subject", subject, "--key-file"])
         .arg(server.data().join("demo.key"))
+        .args(more)
         .output()
         .unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -122,6 +127,45 @@ async fn lists_show_who_waits_who_answers_and_what_was_said_and_survive_a_kill()
     assert_eq!((&ended[0]["text"], &ended[0]["lastFrom"]), (&json!("thanks"), &json!("visitor")));
     assert_eq!(list(&mut agent, json!({"filter": "open"})).await.len(), 2);
     assert_eq!(list(&mut agent, json!({"limit": 1})).await.len(), 3, "page by page");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_finds_a_session_by_what_was_said_lately_by_its_id_and_by_its_user() {
+    let (server, _bot) = start().await;
+    let mut one = visitor(&server, 1, "My zebra is hungry").await;
+    let two = visitor(&server, 2, "Parcel lost").await;
+    let customer = mint(&server, "visitor", "customer-42", &[]);
+    let mut three = SecondClient::visitor("lists", 3).vouched(&customer);
+    three.connect(server.port()).await.unwrap();
+    for (client, text) in [(&mut one, "something else"), (&mut three, "nothing")] {
+        let mid = client.say(text).await.unwrap();
+        client.settled(mid).await.unwrap();
+    }
+    let mut agent = SecondClient::with_token(&one.sid, 9, &token(&server, "observer", "ada"));
+    agent.connect(server.port()).await.unwrap();
+    let begin: String = two.sid.chars().take(12).collect();
+    for (search, sid) in [
+        // Neither in the last message, nor in any name.
+        ("zebra", &one.sid),
+        ("ZEBRA else", &one.sid),
+        ("parcel", &two.sid),
+        (two.sid.as_str(), &two.sid),
+        (begin.as_str(), &two.sid),
+        (three.you.as_str(), &three.sid),
+        ("customer-42", &three.sid),
+    ] {
+        // What was told last is in the list a moment later.
+        let found = async {
+            while sids(&list(&mut agent, json!({"search": search})).await) != [sid] {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        let found = tokio::time::timeout(stentor_testkit::PATIENCE, found).await;
+        found.unwrap_or_else(|_| panic!("{search} does not find {sid}"));
+    }
+    for search in ["zebra parcel", "customer-4", "Customer-42", "giraffe"] {
+        assert_eq!(list(&mut agent, json!({"search": search})).await, Vec::<Value>::new());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -120,6 +120,12 @@ impl Visitor {
     pub fn of(app: &AppId, user: &str) -> Self {
         Self { user: UserKey::of(app, user), placement: PlacementKey::of(app, user) }
     }
+
+    /// The visitor whom a token of the operator names. Not the one who claims the same id without a token.
+    #[must_use]
+    pub fn vouched(app: &AppId, subject: &str) -> Self {
+        Self::of(app, &format!("vouched\0{subject}"))
+    }
 }
 
 // === impl Alias ===

@@ -72,16 +72,16 @@ impl Principal {
     /// Whoever these believed claims are about.
     pub(super) fn of_claims(app: &App, claims: Claims, key: String) -> Self {
         let Claims { sub, role, exp, name, jti, .. } = claims;
-        let (role, kind) = match role {
-            Role::Visitor => (RoleName::Visitor, "vouched"),
-            Role::Observer => (RoleName::Observer, "staff"),
-            Role::Agent => (RoleName::Agent, "staff"),
-            Role::Integration => (RoleName::Integration, "staff"),
+        let staff = || Visitor::of(&app.id, &format!("staff\0{sub}"));
+        let (role, visitor) = match role {
+            Role::Visitor => (RoleName::Visitor, Visitor::vouched(&app.id, &sub)),
+            Role::Observer => (RoleName::Observer, staff()),
+            Role::Agent => (RoleName::Agent, staff()),
+            Role::Integration => (RoleName::Integration, staff()),
         };
         Self {
             app: app.id.clone(),
-            // Not the key of a visitor without a token who claims the same id.
-            visitor: Visitor::of(&app.id, &format!("{kind}\0{sub}")),
+            visitor,
             role,
             display_name: name.as_deref().and_then(sanitise_display_name),
             bot_user: sub.into(),

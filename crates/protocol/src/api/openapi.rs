@@ -35,7 +35,12 @@ fn parameters(call: Call) -> Vec<Value> {
                 "Which sessions.",
                 json!({ "enum": ["all", "waiting", "mine", "open", "ended"], "default": "all" }),
             ),
-            parameter("search", "query", "Words in the last text, the name or the alias.", text()),
+            parameter(
+                "search",
+                "query",
+                "Words in what was said lately, the visitor's name or alias, the user's or the session's id.",
+                text(),
+            ),
             parameter(
                 "after",
                 "query",

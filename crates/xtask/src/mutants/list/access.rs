@@ -8,8 +8,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/gateway/src/identify/login.rs",
         find: "if before.is_some() { Err(LoginError::Spent) }",
         replace: "if before == Some(0) { Err(LoginError::Spent) }",
-        caught_by: CaughtBy::Test {
+        caught_by: CaughtBy::TestOf {
             package: "stentor",
+            target: "fallback",
             filter: "s1_a_login_link_works_once_and_only_here",
         },
     },
@@ -18,8 +19,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/gateway/src/http/login.rs",
         find: "origin.is_missing() || origin.is_own(request.headers(), encrypted)",
         replace: "origin.is_missing() || encrypted != origin.is_own(request.headers(), !encrypted)",
-        caught_by: CaughtBy::Test {
+        caught_by: CaughtBy::TestOf {
             package: "stentor",
+            target: "fallback",
             filter: "s1_a_login_link_works_once_and_only_here",
         },
     },
@@ -28,8 +30,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/gateway/src/http/handshake.rs",
         find: "let login = if own { login_cookie(headers) } else { None };",
         replace: "let login = if own || second { login_cookie(headers) } else { None };",
-        caught_by: CaughtBy::Test {
+        caught_by: CaughtBy::TestOf {
             package: "stentor",
+            target: "fallback",
             filter: "s1_a_login_link_works_once_and_only_here",
         },
     },
@@ -38,8 +41,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/gateway/src/legacy/connection.rs",
         find: "Some(principal) if unknown.is_admin && principal.is_staff() => {",
         replace: "Some(principal) if unknown.is_admin => {",
-        caught_by: CaughtBy::Test {
+        caught_by: CaughtBy::TestOf {
             package: "stentor",
+            target: "fallback",
             filter: "s1_saying_is_admin_grants_nothing",
         },
     },
@@ -105,12 +109,79 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "router: a list forgets the words of a search",
-        file: "crates/router/src/lists.rs",
-        find: "fits && self.words.iter().all(|word| {",
-        replace: "fits && self.words.iter().any(|word| {",
-        caught_by: CaughtBy::Test {
+        file: "crates/router/src/searching.rs",
+        find: ".all(|place| self.words",
+        replace: ".any(|place| self.words",
+        caught_by: CaughtBy::TestOf {
             package: "stentor-router",
+            target: "lib",
             filter: "a_search_wants_every_word_somewhere",
+        },
+    },
+    Mutant {
+        name: "router: a search looks at the last message only",
+        file: "crates/router/src/lists.rs",
+        find: ".filter(|_| !wanted.are_in(&words, &said))",
+        replace: ".filter(|_| !words.is_empty() || wanted.are_in(&words, &said))",
+        caught_by: CaughtBy::TestOf {
+            package: "stentor",
+            target: "lists",
+            filter: "a_search_finds_a_session_by_what_was_said_lately",
+        },
+    },
+    Mutant {
+        name: "gateway: mistakes in the API are told to people",
+        file: "crates/gateway/src/http/api.rs",
+        find: "NoRoute::Method(allowed) => answer::no_method(allowed),",
+        replace: "NoRoute::Method(allowed) => answer::wrong_method(allowed),",
+        caught_by: CaughtBy::TestOf {
+            package: "stentor",
+            target: "api",
+            filter: "whoever_may_not_gets_nothing_and_every_mistake_has_a_name",
+        },
+    },
+    Mutant {
+        name: "gateway: the head of a request may be longer",
+        file: "crates/gateway/src/http.rs",
+        find: ".max_header_size(HEAD_BYTES_MAX)",
+        replace: ".max_header_size(HEAD_BYTES_MAX + 1)",
+        caught_by: CaughtBy::TestOf {
+            package: "stentor-gateway",
+            target: "gateway",
+            filter: "s11_a_head_of_8_kib_is_served_and_one_byte_more_is_refused",
+        },
+    },
+    Mutant {
+        name: "gateway: a slow handshake is waited for",
+        file: "crates/gateway/src/http.rs",
+        find: ".header_read_timeout(HEADER_WAIT)",
+        replace: ".header_read_timeout(HEADER_WAIT * 1_000)",
+        caught_by: CaughtBy::TestOf {
+            package: "stentor",
+            target: "neighbours",
+            filter: "s11_five_thousand_slow_handshakes",
+        },
+    },
+    Mutant {
+        name: "gateway: a fifth more is let through than allowed",
+        file: "crates/gateway/src/limits/bucket.rs",
+        find: ".mul_add(rate, self.tokens)",
+        replace: ".mul_add(rate * 1.2, self.tokens)",
+        caught_by: CaughtBy::TestOf {
+            package: "stentor",
+            target: "neighbours",
+            filter: "s12_a_flood",
+        },
+    },
+    Mutant {
+        name: "connector: one app may have all calls",
+        file: "crates/connector/src/lanes.rs",
+        find: "per_app_max: (slots / 8).max(1)",
+        replace: "per_app_max: slots.max(1)",
+        caught_by: CaughtBy::TestOf {
+            package: "stentor",
+            target: "neighbours",
+            filter: "i14_a_bot_that_never_answers",
         },
     },
     Mutant {
@@ -128,8 +199,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/gateway/src/v2/frames.rs",
         find: "if send.mid == 0 {",
         replace: "if false {",
-        caught_by: CaughtBy::Test {
+        caught_by: CaughtBy::TestOf {
             package: "stentor",
+            target: "clumsy",
             filter: "p1_a_message_with_the_number_zero_is_refused_and_not_acknowledged",
         },
     },
@@ -138,8 +210,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/gateway/src/v2/connection.rs",
         find: "Err(error) if error.message.is_some() => {",
         replace: "Err(error) if error.is_too_long => {",
-        caught_by: CaughtBy::Test {
+        caught_by: CaughtBy::TestOf {
             package: "stentor",
+            target: "clumsy",
             filter: "a_message_too_long_or_misshapen_is_refused_under_its_number_and_the_next_one_is_taken",
         },
     },
@@ -148,8 +221,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/gateway/src/v2/answers.rs",
         find: "Code::Forbidden if !is_staff => Code::NoSession,",
         replace: "Code::Forbidden if is_staff => Code::NoSession,",
-        caught_by: CaughtBy::Test {
+        caught_by: CaughtBy::TestOf {
             package: "stentor",
+            target: "clumsy",
             filter: "s3_a_stranger_cannot_tell_a_session_from_none",
         },
     },
@@ -158,8 +232,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/gateway/src/v2/closing.rs",
         find: "TokenError::Audience => FORBIDDEN,",
         replace: "TokenError::Audience => UNAUTHORISED,",
-        caught_by: CaughtBy::Test {
+        caught_by: CaughtBy::TestOf {
             package: "stentor",
+            target: "clumsy",
             filter: "s6_an_agent_of_one_app_sees_and_does_nothing_in_another",
         },
     },

@@ -252,4 +252,22 @@ pub(super) const MUTANTS: &[Mutant] = &[
         replace: "Some(Timestamp(waiting.tell_at))",
         caught_by: CaughtBy::Simulation,
     },
+    Mutant {
+        name: "simulator: who joins is told of an earlier end",
+        file: "crates/simulator/src/actor/replies.rs",
+        find: "            session,\n            n,\n            stamp,",
+        replace: "            session,\n            n: EventNumber(n.0.saturating_sub(4).max(1)),\n            stamp,",
+        caught_by: CaughtBy::Simulation,
+    },
+    Mutant {
+        name: "router: who joins is not shown the latest event",
+        file: "crates/router/src/history.rs",
+        find: "filter(|(n, _)| (from..=to).contains(n))",
+        replace: "filter(|(n, _)| (from..to).contains(n))",
+        caught_by: CaughtBy::TestOf {
+            package: "stentor",
+            target: "crash",
+            filter: "i9_who_joins_reads_all_that_was_acknowledged_before",
+        },
+    },
 ];
