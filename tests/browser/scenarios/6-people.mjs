@@ -145,8 +145,8 @@ export default [
         await say(text);
         return say;
       };
-      const say = await visitor("parcel 17");
-      await visitor("parcel 18");
+      const say = await visitor("parcel seventeen");
+      await visitor("parcel eighteen");
       await say("a person");
       await until("the title to count", async () => (await page.title()).startsWith("(1) "));
       await until("a tone", async () => (await told())[0]);
@@ -181,10 +181,30 @@ export default [
       await until("a notification", async () => (await told())[1] > 0);
       assert.equal((await told())[0], false, "no sound once it is off");
 
-      await page.keyboard.press("/");
-      await page.keyboard.type("18");
       const texts = () => page.$$eval(".row .text", (rows) => rows.map((row) => row.textContent));
-      await until("only what was searched for", async () => JSON.stringify(await texts()) === '["Bot: noted: parcel 18"]', { seen: texts });
+      const finds = async (search, expected) => {
+        await page.fill("#search", search);
+        await until(`what ${search} finds`, async () => JSON.stringify(await texts()) === JSON.stringify(expected), { seen: texts });
+      };
+      await page.keyboard.press("/");
+      assert.equal(await page.evaluate(() => document.activeElement.id), "search");
+      await finds("zzz", []);
+      await finds("parcel eighteen", ["Bot: noted: parcel eighteen"]);
+      await finds("zzz", []);
+      // Not only in the last message.
+      await finds("parcel seventeen", ["are you there?"]);
+      await page.fill("#search", "");
+
+      // Every tab is tied to the panel that it shows; the arrows lead from one to the next.
+      const panel = async () => page.$eval("[role=tabpanel]", (panel) => [panel.id, document.getElementById(panel.getAttribute("aria-labelledby")).textContent.trim()]);
+      assert.deepEqual(await page.$$eval("[role=tab]", (tabs) => tabs.map((tab) => tab.getAttribute("aria-controls"))), Array(4).fill("chats"));
+      await page.focus("#tab-open");
+      assert.deepEqual(await panel(), ["chats", "All"]);
+      await page.keyboard.press("ArrowRight");
+      assert.deepEqual(await panel(), ["chats", "Ended"]);
+      await page.keyboard.press("Home");
+      assert.match((await panel())[1], /^Waiting/);
+      assert.deepEqual(await page.$$eval("[role=tab]", (tabs) => tabs.map((tab) => tab.tabIndex)), [0, -1, -1, -1]);
       assert.deepEqual(ada.errors, []);
     },
   },

@@ -6,6 +6,8 @@ const SEEN_KEY = "stentor-agents:seen";
 const SEEN_MAX = 500;
 const PAGE = 50;
 const SEARCH_AFTER_MS = 250;
+// Further questions for one search, as long as nothing has been found.
+const SEARCH_ON = 10;
 const FITS = {
   waiting: ({ state }) => state === "waiting",
   mine: ({ mine }) => mine === true,
@@ -33,7 +35,17 @@ export class List {
     this.#stentor = stentor;
     this.#parts = parts;
     this.#choose = choose;
-    for (const tab of parts.tabs) tab.addEventListener("click", () => this.show(tab.dataset.tab));
+    for (const [place, tab] of parts.tabs.entries()) {
+      tab.addEventListener("click", () => this.show(tab.dataset.tab));
+      tab.addEventListener("keydown", (event) => {
+        const to = { ArrowLeft: place - 1, ArrowRight: place + 1, Home: 0, End: -1 }[event.key];
+        if (to === undefined) return;
+        event.preventDefault();
+        const next = parts.tabs.at(to % parts.tabs.length);
+        next.focus();
+        this.show(next.dataset.tab);
+      });
+    }
     parts.search.addEventListener("input", () => {
       clearTimeout(this.#searching);
       this.#searching = setTimeout(() => this.#find(parts.search.value.trim()), SEARCH_AFTER_MS);
@@ -52,7 +64,13 @@ export class List {
 
   show(tab) {
     this.#tab = tab;
-    for (const known of this.#parts.tabs) known.setAttribute("aria-selected", String(known.dataset.tab === tab));
+    for (const known of this.#parts.tabs) {
+      const selected = known.dataset.tab === tab;
+      known.setAttribute("aria-selected", String(selected));
+      // One stop of the Tab key for all of them; the arrows lead from one to the next.
+      known.tabIndex = selected ? 0 : -1;
+      if (selected) this.#parts.panel.setAttribute("aria-labelledby", known.id);
+    }
     return this.#load();
   }
 
@@ -107,7 +125,11 @@ export class List {
   async #load(after) {
     const asked = ++this.#asked;
     const filter = this.#tab;
-    const list = await this.#stentor.list({ filter, search: this.#search, after, limit: PAGE }).catch(() => undefined);
+    let list = await this.#stentor.list({ filter, search: this.#search, after, limit: PAGE }).catch(() => undefined);
+    // The router looks at so many chats at a time: what is found further down is worth some more questions.
+    for (let more = 0; more < SEARCH_ON && list?.next && !list.items.length && asked === this.#asked; more++) {
+      list = await this.#stentor.list({ filter, search: this.#search, after: list.next, limit: PAGE }).catch(() => undefined);
+    }
     // Somebody was faster with another tab or another search; or there is no connection, and reload follows.
     if (!list || asked !== this.#asked) return this.#draw();
     for (const item of list.items) this.#items.set(item.sid, item);

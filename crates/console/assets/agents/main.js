@@ -47,7 +47,7 @@ function desk(me) {
     transcript: find("transcript"), typing: find("typing"), problem: find("problem"), composer: find("composer"), text: find("text"), note: find("note"),
     hint: find("hint"), send: find("send"), editing: find("editing"), editingOff: find("editing-off"), confirm: find("confirm-end"),
   });
-  const parts = { tabs: [...document.querySelectorAll("[data-tab]")], search: find("search"), rows: find("rows"), empty: find("empty"), more: find("more") };
+  const parts = { tabs: [...document.querySelectorAll("[data-tab]")], search: find("search"), panel: find("chats"), rows: find("rows"), empty: find("empty"), more: find("more") };
   const list = new List(stentor, parts, choose);
 
   function choose(sid) {
