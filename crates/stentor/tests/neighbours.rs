@@ -4,6 +4,7 @@
 //! become is measured by `cargo xtask bench stalled`.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
