@@ -422,7 +422,13 @@ async fn f14_a_client_that_did_not_read_gets_everything_once_it_does() {
     let mid = quick.say("the last one").await.unwrap();
     quick.settled(mid).await.unwrap();
     quick.event("the last one", says("the last one")).await.unwrap();
-    slow.event("the last one", says("the last one")).await.unwrap();
+    if slow.event("the last one", says("the last one")).await.is_err() {
+        // On a slow machine it has taken nothing for ten seconds, and was closed: it comes back where it was.
+        assert_eq!(slow.broken, None);
+        slow.cut();
+        slow.connect(server.port()).await.unwrap();
+        slow.event("the last one", says("the last one")).await.unwrap();
+    }
     assert!(slow.texts() == quick.texts(), "they differ");
     let page = server.admin("/metrics").await.unwrap();
     let dropped = page.lines().find(|line| line.starts_with("stentor_gateway_outbox_drops_total "));
