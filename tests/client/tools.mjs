@@ -10,6 +10,9 @@ import { join, resolve } from "node:path";
 
 const PROGRAM = resolve(process.env.ROUTER_PROGRAM ?? join(import.meta.dirname, "../../target/debug/stentor"));
 const PATIENCE_MS = 30_000;
+// Node has no page. Its requests come from one of somebody else on this machine, which every router here lets
+// in, however many of them a test starts.
+globalThis[Symbol.for("undici.globalOrigin.1")] = new URL("http://localhost:1");
 
 /** Waits until `look` returns something; asks again whenever the event loop turns. */
 export async function until(what, look) {
@@ -64,8 +67,6 @@ export class Router {
   }
 
   async start() {
-    // Node has no page; its requests come from one of the router's own, as those of a browser do.
-    globalThis[Symbol.for("undici.globalOrigin.1")] = new URL(`http://127.0.0.1:${this.port}`);
     const addresses = ["--listen", `127.0.0.1:${this.port}`, "--admin-listen", `127.0.0.1:${this.#admin}`];
     this.#child = spawn(PROGRAM, ["dev", ...addresses, "--data", this.data, ...this.#flags], { stdio: "ignore" });
     const ready = () => fetch(`http://127.0.0.1:${this.#admin}/readyz`).then(({ ok }) => ok, () => false);
