@@ -7,11 +7,13 @@
 #[cfg(test)]
 mod deployed;
 pub mod http;
+mod nodes;
 mod role;
 mod settings;
 pub mod topology;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitStatus,
 };
@@ -23,7 +25,7 @@ use self::{
     settings::Places,
     topology::{Kind, Topology},
 };
-use crate::{Cassandra, Nats, NatsOptions, NatsTap, process::free_port};
+use crate::{Cassandra, Line, Nats, NatsOptions, process::free_port};
 
 /// Which cluster.
 #[derive(Clone, Debug)]
@@ -57,6 +59,8 @@ pub struct ClusterOptions {
     /// Whether all processes die with this one, also when it is killed. They must be started by a thread
     /// that lives as long.
     pub leashed: bool,
+    /// Whether each role has a [`Line`] of its own to NATS, that can be held.
+    pub lines: bool,
 }
 
 /// A database that others use as well.
@@ -77,6 +81,7 @@ pub struct Cluster {
     database: Option<Cassandra>,
     places: Places,
     topology: Topology,
+    lines: BTreeMap<String, Line>,
     _temporary: Option<tempfile::TempDir>,
 }
 
@@ -112,6 +117,7 @@ impl ClusterOptions {
             apps: None,
             given_database: None,
             leashed: false,
+            lines: false,
         }
     }
 
@@ -169,6 +175,7 @@ impl Cluster {
                 .clone()
                 .or_else(|| options.folder.as_ref().map(|folder| folder.join("nats"))),
             leashed: options.leashed,
+            advertise: !options.lines,
             ..NatsOptions::default()
         });
         let (nats, database) = tokio::try_join!(nats, database)?;
@@ -179,7 +186,10 @@ impl Cluster {
             places.database = Some(GivenDatabase { address: own.address(), keyspace });
         }
         let topology = options.topology;
-        let mut cluster = Self { roles, nats, database, places, topology, _temporary: temporary };
+        let lines =
+            if options.lines { nodes::lines(&roles, &nats).await? } else { BTreeMap::new() };
+        let mut cluster =
+            Self { roles, nats, database, places, topology, lines, _temporary: temporary };
         for place in 0..cluster.roles.len() {
             cluster.start_role(place)?;
         }
@@ -191,7 +201,11 @@ impl Cluster {
 
     fn start_role(&mut self, place: usize) -> anyhow::Result<()> {
         let role = self.roles.get_mut(place).context("there is no such role")?;
-        role.configure(&self.places.settings(role.kind, role.listen, role.admin))?;
+        let mut places = self.places.clone();
+        if let Some(line) = self.lines.get(&role.name) {
+            places.nats_urls = nodes::urls(line);
+        }
+        role.configure(&places.settings(role.kind, role.listen, role.admin))?;
         role.spawn()
     }
 
@@ -221,19 +235,10 @@ impl Cluster {
         &self.nats
     }
 
-    /// Listens to everything that goes over the first node of NATS from now on. As somebody then listens to
-    /// every subject, nobody is told any more that nobody listens.
-    ///
-    /// # Errors
-    /// NATS does not answer.
-    pub async fn tap(&self) -> anyhow::Result<NatsTap> {
-        NatsTap::open(&self.nats.url_of(0)?, settings::TAP, settings::TAP).await
-    }
-
     /// Where the database is, if there is one.
     #[must_use]
     pub fn database_address(&self) -> Option<String> {
-        self.database.as_ref().map(Cassandra::address)
+        self.places.database.as_ref().map(|database| database.address.clone())
     }
 
     /// The folder with settings, secrets and logs.
@@ -318,34 +323,6 @@ impl Cluster {
             role.ready().await?;
         }
         Ok(())
-    }
-
-    /// Sends the clients of a node of NATS away, waits until it has ended, and starts it again.
-    ///
-    /// # Errors
-    /// It is not running, or does not come back.
-    pub async fn roll_nats(&mut self, name: &str) -> anyhow::Result<()> {
-        let node = self.nats_node(name).with_context(|| format!("{name} is no node of NATS"))?;
-        self.nats.lame_duck(node)?;
-        let leaving = async {
-            while self.nats.monitor(node, "/varz").await.is_ok() {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(crate::PATIENCE, leaving).await.context("it does not leave")?;
-        // Only its process is left, about to end by itself.
-        self.nats.kill(node)?;
-        self.nats.start_again(node).await?;
-        self.nats.ready().await
-    }
-
-    /// The name of the node that leads a stream.
-    ///
-    /// # Errors
-    /// Nobody does, as far as is known.
-    pub async fn leader_of(&self, stream: &str) -> anyhow::Result<String> {
-        let leader = self.nats.leader_of(stream).await?;
-        self.names(Kind::Nats).get(leader).cloned().context("the leader has no name")
     }
 
     /// What the admin port of a role answers to a GET.

@@ -8,6 +8,7 @@ mod bot;
 mod cassandra;
 mod client;
 pub mod cluster;
+mod line;
 mod nats;
 mod nats_tap;
 mod process;
@@ -19,6 +20,7 @@ pub use self::{
     bot::{Answer, BotStub},
     cassandra::{Cassandra, cassandra_lib},
     client::LegacyClient,
+    line::{Line, Way},
     nats::{Nats, NatsOptions, nats_server},
     nats_tap::{NatsTap, Seen},
     process::{Process, program_beside_example},

@@ -42,6 +42,8 @@ pub struct NatsOptions {
     pub folder: Option<PathBuf>,
     /// Whether it dies with the thread that starts it, also when that is killed.
     pub leashed: bool,
+    /// Whether nodes tell their clients where the other nodes are.
+    pub advertise: bool,
 }
 
 /// One server, or a cluster of them.
@@ -80,6 +82,7 @@ impl Default for NatsOptions {
             max_file_store: "4G".to_owned(),
             folder: None,
             leashed: false,
+            advertise: true,
         }
     }
 }
@@ -353,10 +356,10 @@ impl Nats {
         if self.nodes.len() > 1 {
             let routes = self.nodes.iter().map(|node| format!("nats://127.0.0.1:{}", node.route));
             let routes = routes.collect::<Vec<_>>().join(", ");
-            let listen = node.route;
+            let (listen, silent) = (node.route, !self.options.advertise);
             writeln!(
                 text,
-                "cluster {{ name: C, listen: \"127.0.0.1:{listen}\", routes: [{routes}] }}"
+                "cluster {{ name: C, listen: \"127.0.0.1:{listen}\", routes: [{routes}], no_advertise: {silent} }}"
             )?;
         }
         text.push_str(&self.options.extra);

@@ -50,6 +50,8 @@ pub struct SecondClient {
     retry: Option<Duration>,
     /// Whether it is the script of a page of the server itself, and says so.
     at_page: bool,
+    /// Of the server on this port, if it is not the one that it connects to.
+    page: Option<u16>,
     /// The promise that was broken to it first. What else fails is the network.
     pub broken: Option<String>,
 }
@@ -96,6 +98,7 @@ impl SecondClient {
             reference: 0,
             retry: None,
             at_page: false,
+            page: None,
             broken: None,
         }
     }
@@ -111,6 +114,13 @@ impl SecondClient {
     #[must_use]
     pub fn of(mut self, app: &str) -> Self {
         app.clone_into(&mut self.app);
+        self
+    }
+
+    /// The same as script of a page of the server on this port, whatever it connects to.
+    #[must_use]
+    pub const fn at_page_of(mut self, port: u16) -> Self {
+        (self.at_page, self.page) = (true, Some(port));
         self
     }
 
@@ -146,7 +156,8 @@ impl SecondClient {
     /// # Errors
     /// Something of it fails, or breaks a promise.
     pub async fn connect(&mut self, port: u16) -> anyhow::Result<()> {
-        let socket = dial(port, &format!("/v2?appId={}", self.app), self.at_page).await?;
+        let page = self.at_page.then(|| self.page.unwrap_or(port));
+        let socket = dial(port, &format!("/v2?appId={}", self.app), page).await?;
         self.socket = Some(socket);
         let mut hello = json!({"t": "hello", "app": self.app});
         if let Some(token) = &self.token {
@@ -388,7 +399,7 @@ impl SecondClient {
 /// # Errors
 /// The handshake fails, or the socket just ends.
 pub async fn closed_after(port: u16, path: &str, frames: &[Value]) -> anyhow::Result<u16> {
-    let mut socket = dial(port, path, true).await?;
+    let mut socket = dial(port, path, Some(port)).await?;
     for frame in frames {
         socket.send(Message::text(frame.to_string())).await?;
     }
@@ -400,12 +411,16 @@ pub async fn closed_after(port: u16, path: &str, frames: &[Value]) -> anyhow::Re
     }
 }
 
-async fn dial(port: u16, path: &str, at_page: bool) -> anyhow::Result<WebSocketStream<TcpStream>> {
+async fn dial(
+    port: u16,
+    path: &str,
+    page: Option<u16>,
+) -> anyhow::Result<WebSocketStream<TcpStream>> {
     let mut request = format!("ws://127.0.0.1:{port}{path}").into_client_request()?;
     let headers = request.headers_mut();
     headers.insert("Sec-WebSocket-Protocol", HeaderValue::from_static("stentor.v2"));
-    if at_page {
-        headers.insert("Origin", HeaderValue::from_str(&format!("http://127.0.0.1:{port}"))?);
+    if let Some(page) = page {
+        headers.insert("Origin", HeaderValue::from_str(&format!("http://127.0.0.1:{page}"))?);
     }
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let (socket, answer) = client_async(request, stream).await?;

@@ -15,15 +15,16 @@ const READERS: u64 = 1_000_000;
 
 /// Checks everybody; whoever was cut off comes back once more by each gateway.
 pub(crate) async fn always(outcome: &mut Outcome, ports: &[u16]) {
-    for (number, visitor) in outcome.second.iter_mut().enumerate() {
-        second(visitor, u64::try_from(number).unwrap() + 1, ports).await;
+    for visitor in &mut outcome.second {
+        second(visitor, ports).await;
     }
     for visitor in &outcome.legacy {
         widget(visitor);
     }
 }
 
-async fn second(visitor: &mut Second, number: u64, ports: &[u16]) {
+async fn second(visitor: &mut Second, ports: &[u16]) {
+    let number = visitor.number;
     visitor.client.cut();
     visitor.client.connect(ports[0]).await.unwrap_or_else(|error| panic!("{error:#}"));
     // The bot's last turn may still be under way.

@@ -13,12 +13,18 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     checks,
-    setting::is_long,
+    setting::{is_long, number_from},
     visitors::{self, Legacy, Second, Town},
 };
 
-/// Conversations of each dialect.
+/// Conversations of each dialect in the short version.
 const VISITORS: u64 = 8;
+/// The same at length.
+const VISITORS_LONG: u64 = 150;
+/// The least time between two things that somebody says.
+const PACE_MIN: Duration = Duration::from_millis(60);
+/// What all of them say together per second, at most, so that what is measured is the fault and not the load.
+const TEXTS_PER_SECOND: u32 = 100;
 /// What each of them says at least before the fault, and after it.
 const TEXTS_AROUND: u64 = 4;
 /// The longest that an acknowledgement may take by any promise: the broker chooses a new leader.
@@ -39,21 +45,36 @@ pub(crate) struct Load {
     legacy: Vec<JoinHandle<anyhow::Result<Legacy>>>,
 }
 
+/// How long acknowledgements took, shortest first.
+#[derive(Debug)]
+pub(crate) struct Waits(Vec<Duration>);
+
 // === impl Load ===
 
 impl Load {
     /// Everybody begins, and has got somewhere when this returns.
     pub(crate) async fn begin(cluster: &Cluster) -> Self {
-        let town = Town { ports: cluster.gateway_ports(), stop: Arc::new(AtomicBool::new(false)) };
+        Self::begin_after(0, cluster).await
+    }
+
+    /// The same with other people than the first `gone`.
+    pub(crate) async fn begin_after(gone: u64, cluster: &Cluster) -> Self {
+        let count = visitors();
+        let town = Town {
+            ports: cluster.gateway_ports(),
+            stop: Arc::new(AtomicBool::new(false)),
+            pace: pace(count),
+            waits: Arc::default(),
+        };
         let mut load = Self { town, progress: vec![], second: vec![], legacy: vec![] };
-        for number in 0..VISITORS {
+        for number in gone + 1..=gone + count {
             let progress: Arc<AtomicU64> = Arc::default();
             load.progress.push(Arc::clone(&progress));
-            let talking = visitors::second(load.town.clone(), number + 1, progress);
+            let talking = visitors::second(load.town.clone(), number, progress);
             load.second.push(tokio::spawn(talking));
             let progress: Arc<AtomicU64> = Arc::default();
             load.progress.push(Arc::clone(&progress));
-            let talking = visitors::legacy(load.town.clone(), number + 1, progress);
+            let talking = visitors::legacy(load.town.clone(), number, progress);
             load.legacy.push(tokio::spawn(talking));
         }
         load.goes_on().await;
@@ -73,6 +94,13 @@ impl Load {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// How long acknowledgements took since the last time this was asked.
+    pub(crate) fn waits(&self) -> Waits {
+        let mut waits = std::mem::take(&mut *self.town.waits.lock().unwrap());
+        waits.sort_unstable();
+        Waits(waits)
     }
 
     fn said(&self) -> Vec<u64> {
@@ -105,6 +133,16 @@ impl Load {
         checks::always(&mut outcome, &cluster.gateway_ports()).await;
         println!("{}", outcome.summary());
         outcome
+    }
+}
+
+// === impl Waits ===
+
+impl Waits {
+    /// So many of a hundred took no longer.
+    pub(crate) fn percentile(&self, percent: usize) -> Duration {
+        let place = (self.0.len() * percent / 100).min(self.0.len().saturating_sub(1));
+        self.0.get(place).copied().unwrap_or_default()
     }
 }
 
@@ -143,6 +181,18 @@ impl Outcome {
             self.came_back(),
         )
     }
+}
+
+/// Conversations of each dialect: half of `$CHAOS_VISITORS`, if that is set.
+pub(crate) fn visitors() -> u64 {
+    let usual = if is_long() { VISITORS_LONG } else { VISITORS };
+    number_from("CHAOS_VISITORS").map_or(usual, |all| all.div_ceil(2))
+}
+
+/// Between two things that somebody says, with so many conversations of each dialect.
+fn pace(visitors: u64) -> Duration {
+    let all = u32::try_from(2 * visitors).unwrap();
+    PACE_MIN.max(Duration::from_secs(1) * all.saturating_sub(16) / TEXTS_PER_SECOND)
 }
 
 /// At length, promises are held to by their numbers, with three times as long for a busy machine. In a gate only

@@ -58,6 +58,12 @@ pub(crate) fn is_long() -> bool {
     std::env::var_os("CHAOS_LONG").is_some()
 }
 
+/// A number that the test was told.
+pub(crate) fn number_from(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|error| panic!("{variable}: {text:?}: {error}")))
+}
+
 /// Whether the logs of clusters stay, to be read after a failure.
 fn is_kept() -> bool {
     std::env::var_os("CHAOS_KEEP").is_some()

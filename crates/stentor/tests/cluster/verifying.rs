@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What a router may do: more than any operator.
-async fn as_router(cluster: &Cluster) -> (Connection, NatsLog) {
+pub(crate) async fn as_router(cluster: &Cluster) -> (Connection, NatsLog) {
     let mut settings = ConnectionSettings::new(&cluster.nats().url(), "vandal");
     let password = std::fs::read_to_string(cluster.password_file("router")).unwrap();
     settings.login = Login::User { user: "router".to_owned(), password };

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,8 +13,6 @@ use anyhow::{Context as _, bail, ensure};
 use stentor_testkit::{LegacyClient, PATIENCE, SecondClient};
 use tokio::time::Instant;
 
-/// Between two things said. Load, not synchronisation: nobody types faster.
-const PACE: Duration = Duration::from_millis(60);
 /// Longest pause before somebody who was cut off comes back.
 const COME_BACK: Duration = Duration::from_millis(400);
 
@@ -24,11 +22,16 @@ pub(crate) struct Town {
     /// Gateways, in the order in which somebody who is cut off tries them.
     pub(crate) ports: Vec<u16>,
     pub(crate) stop: Arc<AtomicBool>,
+    /// Between two things said. Load, not synchronisation: nobody types faster.
+    pub(crate) pace: Duration,
+    /// How long acknowledgements took.
+    pub(crate) waits: Arc<Mutex<Vec<Duration>>>,
 }
 
 /// A visitor of the second dialect, after the conversation.
 #[derive(Debug)]
 pub(crate) struct Second {
+    pub(crate) number: u64,
     pub(crate) client: SecondClient,
     pub(crate) said: u64,
     /// Longest time from a text to its acknowledgement, over all attempts.
@@ -73,6 +76,7 @@ pub(crate) async fn second(
 ) -> anyhow::Result<Second> {
     let client = SecondClient::visitor(&format!("chat-{number}"), number).at_page();
     let mut visitor = Second {
+        number,
         client,
         said: 0,
         longest_wait: Duration::ZERO,
@@ -106,10 +110,12 @@ pub(crate) async fn second(
             come(&mut visitor, &town).await?;
             heard = Ok(());
         }
-        visitor.longest_wait = visitor.longest_wait.max(acked.unwrap_or_default());
+        let acked = acked.unwrap_or_default();
+        town.waits.lock().unwrap().push(acked);
+        visitor.longest_wait = visitor.longest_wait.max(acked);
         visitor.longest_turn = visitor.longest_turn.max(begun.elapsed());
         progress.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(PACE).await;
+        tokio::time::sleep(town.pace).await;
     }
     Ok(visitor)
 }
@@ -190,7 +196,7 @@ pub(crate) async fn legacy(
             }
         }
         progress.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(PACE).await;
+        tokio::time::sleep(town.pace).await;
     }
     Ok(visitor)
 }
