@@ -10,7 +10,8 @@ import { StreamLine, WebSocketLine } from "./stentor/lines.js";
 export { Session, StentorError };
 
 const BACKOFF_MIN_MS = 500;
-const BACKOFF_MAX_MS = 30_000;
+/** Somebody may be looking at the page: however long the router was away, it is noticed soon that it is back. */
+const BACKOFF_MAX_MS = 10_000;
 /** A connection that lasted this long was a good one. */
 const STABLE_MS = 5_000;
 /** Nothing at all for this long: the connection is dead, whatever the system says. */
