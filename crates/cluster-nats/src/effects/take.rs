@@ -29,11 +29,13 @@ const CONSUMER: &str = "connectors";
 /// Effects that all connectors together may have at the same time. More than any number of them can
 /// work on: one slow app must not keep the others' effects in the stream.
 const OPEN_MAX_ALL: i64 = 100_000;
-/// How long one request for effects stays with the server. After a silent loss of it, as long passes
-/// until the next.
-const PULL_FOR: Duration = Duration::from_secs(3);
+/// How long one request for effects stays with the server. Short: it is lost without a word when the leader of
+/// the consumer dies on another node than ours, and nobody asks again before twice as long has passed.
+const PULL_FOR: Duration = Duration::from_secs(1);
 /// Between two tries when the stream cannot be reached.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long the servers may take to agree that there is a consumer, before the one that was there is asked again.
+const AGREE_FOR: Duration = Duration::from_secs(1);
 /// How often the server is asked to confirm that an effect is done with. If it never does, the effect is
 /// handed out again, and its session answers that it knows.
 const CONFIRM_TRIES: usize = 5;
@@ -60,8 +62,9 @@ impl Taking {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let open = Arc::new(Semaphore::new(self.open_max));
         let mut work = JoinSet::new();
+        let mut known = None;
         while !stop.is_cancelled() {
-            if let Err(cause) = self.pull(&open, &mut work, &stop).await {
+            if let Err(cause) = self.pull(&mut known, &open, &mut work, &stop).await {
                 debug!(%cause, "effects cannot be taken");
                 let up = self.connection.is_up();
                 self.show(if up { Trouble::NoEffects } else { Trouble::Unreachable });
@@ -78,15 +81,27 @@ impl Taking {
     /// takes them any more.
     async fn pull(
         &self,
+        known: &mut Option<consumer::PullConsumer>,
         open: &Arc<Semaphore>,
         work: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Result<(), async_nats::Error> {
-        let consumer = tokio::select! {
-            consumer = self.consumer() => consumer?,
+        // The brokers agree on a consumer anew long after the one that they have works again.
+        let patience = if known.is_some() { AGREE_FOR } else { AGREE_FOR * 10 };
+        let agreed = tokio::select! {
+            agreed = tokio::time::timeout(patience, self.consumer()) => agreed,
             () = stop.cancelled() => return Ok(()),
         };
-        self.show(None);
+        match agreed {
+            Ok(Ok(consumer)) => {
+                *known = Some(consumer);
+                self.show(None);
+            }
+            Ok(Err(cause)) if known.is_none() => return Err(cause),
+            Err(late) if known.is_none() => return Err(late.into()),
+            _ => {}
+        }
+        let Some(consumer) = known.clone() else { return Ok(()) };
         while !stop.is_cancelled() && !self.effects.is_closed() {
             while work.try_join_next().is_some() {}
             // One at least; then as many more as there is room for.
@@ -101,17 +116,21 @@ impl Taking {
                 permits.merge(more);
             }
             let batch = consumer.batch().max_messages(permits.num_permits()).expires(PULL_FOR);
+            let mut renewed = std::pin::pin!(self.connection.renewed());
             let mut batch = batch.messages().await?;
             loop {
                 // A server that vanishes does not end a batch.
                 let next = tokio::time::timeout(PULL_FOR * 2, batch.next());
                 let next = tokio::select! {
                     next = next => next?,
+                    // The request went with the line that it was made over.
+                    () = &mut renewed => break,
                     () = stop.cancelled() => break,
                 };
                 let (Some(message), Some(permit)) = (next, permits.split(1)) else { break };
                 self.start(message?, permit, work).await;
             }
+            self.show(None);
             // What has come too late for this connector is for another, at once.
             while let Some(Some(Ok(message))) = batch.next().now_or_never() {
                 message.ack_with(AckKind::Nak(None)).await?;

@@ -60,7 +60,7 @@ pub(crate) fn is_long() -> bool {
 
 /// A number that the test was told.
 pub(crate) fn number_from(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
+    let text = std::env::var_os(variable)?.into_string().unwrap();
     Some(text.parse().unwrap_or_else(|error| panic!("{variable}: {text:?}: {error}")))
 }
 
