@@ -20,6 +20,7 @@ mod readiness;
 mod stream;
 pub mod subjects;
 mod timings;
+mod version;
 
 pub use self::{
     bus::{
@@ -35,4 +36,5 @@ pub use self::{
     readiness::{BusState, StateReceiver, Trouble},
     stream::{LogSettings, OpenError, fence, incarnation},
     timings::{Timings, TimingsError},
+    version::{VersionError, finalized},
 };

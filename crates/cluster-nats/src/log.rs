@@ -18,6 +18,7 @@ mod partition;
 mod publish;
 mod range;
 mod read;
+mod renewal;
 mod trouble;
 
 use std::fmt;
@@ -29,7 +30,7 @@ use stentor_cluster::{
 use stentor_types::{Incarnation, Partition, Sequence, Timestamp};
 
 pub use self::metrics::LogMetrics;
-use self::{contested::Contested, heads::Scans, known::Known};
+use self::{contested::Contested, heads::Scans, known::Known, renewal::Renewal};
 use crate::{
     Connection,
     stream::{self, LogSettings, OpenError},
@@ -43,7 +44,7 @@ pub struct NatsLog {
     stream: Stream<()>,
     stream_name: String,
     cursors: kv::Store,
-    incarnation: Incarnation,
+    renewal: Renewal,
     metrics: LogMetrics,
     known: Known,
     contested: Contested,
@@ -66,7 +67,7 @@ impl NatsLog {
         metrics: LogMetrics,
     ) -> Result<Self, OpenError> {
         let opened = stream::ensure(connection, &settings).await?;
-        Ok(Self::of(connection, settings, metrics, opened))
+        Ok(Self::of(connection, settings, metrics, opened, true))
     }
 
     /// Opens a log that is there, to look at it: makes nothing, changes no limits.
@@ -79,7 +80,7 @@ impl NatsLog {
         metrics: LogMetrics,
     ) -> Result<Self, OpenError> {
         let opened = stream::existing(connection, &settings).await?;
-        Ok(Self::of(connection, settings, metrics, opened))
+        Ok(Self::of(connection, settings, metrics, opened, false))
     }
 
     fn of(
@@ -87,13 +88,14 @@ impl NatsLog {
         settings: LogSettings,
         metrics: LogMetrics,
         opened: stream::Opened,
+        may_make: bool,
     ) -> Self {
         Self {
             connection: connection.clone(),
             stream: opened.stream,
             stream_name: settings.stream_name(),
             cursors: opened.cursors,
-            incarnation: opened.incarnation,
+            renewal: Renewal::new(opened.incarnation, may_make),
             metrics,
             known: Known::default(),
             contested: Contested::default(),
@@ -121,7 +123,7 @@ impl fmt::Debug for NatsLog {
         formatter
             .debug_struct("NatsLog")
             .field("stream", &self.stream_name)
-            .field("incarnation", &self.incarnation)
+            .field("incarnation", &self.renewal.incarnation())
             .finish_non_exhaustive()
     }
 }
@@ -168,8 +170,12 @@ impl Log for NatsLog {
         self.remove(entity, before, whole).await
     }
 
+    fn taken(&self, partition: Partition) {
+        self.contested.taken(partition, std::time::Instant::now());
+    }
+
     fn incarnation(&self) -> Incarnation {
-        self.incarnation
+        self.renewal.incarnation()
     }
 }
 

@@ -55,6 +55,7 @@ pub(crate) struct Members {
 #[derive(Debug)]
 struct Shared {
     timings: Timings,
+    version: u32,
     view: Mutex<View>,
     standing: Mutex<Standing>,
     /// When the newest own heartbeat that was heard had been published, in microseconds; 0 = none.
@@ -68,9 +69,10 @@ struct Shared {
 // === impl Members ===
 
 impl Members {
-    pub(crate) fn new(me: Member, timings: Timings) -> Self {
+    pub(crate) fn new(me: Member, version: u32, timings: Timings) -> Self {
         let shared = Shared {
             timings,
+            version,
             view: Mutex::new(View::new(me, timings)),
             standing: Mutex::new(Standing::Unfit),
             published: AtomicU64::new(0),
@@ -79,6 +81,11 @@ impl Members {
             nudge: Notify::new(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// The version of the rules that this member knows.
+    pub(crate) fn version(&self) -> u32 {
+        self.shared.version
     }
 
     /// What is known of the others.
@@ -191,7 +198,8 @@ impl Members {
             return;
         }
         let standing = *self.shared.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        let heartbeat = Heartbeat { published: clock::now(), standing };
+        let version = self.shared.version;
+        let heartbeat = Heartbeat { published: clock::now(), standing, version };
         let sending = connection.client().publish(me.subject(), heartbeat.encode());
         if !matches!(tokio::time::timeout(self.shared.timings.beat, sending).await, Ok(Ok(()))) {
             debug!("a heartbeat could not be sent");

@@ -22,6 +22,7 @@ pub(crate) struct RouterMetrics {
     pub(crate) take_up_seconds: Histogram,
     pub(crate) release_seconds: Histogram,
     pub(crate) clock_offset_ms: IntGauge,
+    pub(crate) finalized: IntGauge,
     pub(crate) requests: IntCounterVec,
     /// Of `requests`.
     pub(crate) requests_taken: IntCounter,
@@ -125,6 +126,11 @@ impl RouterMetrics {
                 registry,
                 "clock_offset_milliseconds",
                 "By how much this router's clock is ahead of the broker's.",
+            )?,
+            finalized: gauge(
+                registry,
+                "cluster_version",
+                "The version that the whole cluster has: nothing newer is written.",
             )?,
             effects: counters(
                 registry,

@@ -2,7 +2,7 @@
 //!
 //! Takes no part: publishes no heartbeat, owns nothing, and believes whoever answers first.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -13,6 +13,7 @@ use crate::{
     ingress::Caller,
     members::{Heartbeat, Member, Standing},
     ownership::Records,
+    version::{self, VersionError},
 };
 
 /// Members tell that they are alive once a second: three times that, and one lost sign of life hides
@@ -44,6 +45,16 @@ pub struct Alive {
     pub role: &'static str,
     /// Its name.
     pub name: String,
+    /// The version of the rules that it knows.
+    pub version: u32,
+}
+
+/// The version that the whole cluster has, as somebody has read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClusterVersion {
+    /// Nothing is written that needs a later one.
+    pub version: u32,
+    revision: u64,
 }
 
 /// Who owns a partition, by the record of its leader; nothing if nobody ever did.
@@ -69,19 +80,49 @@ pub async fn owner_of(
 /// NATS does not take the question.
 pub async fn members(connection: &Connection) -> Result<Vec<Alive>, AskError> {
     let mut heard = connection.client().subscribe("hb.>").await.map_err(about("signs of life"))?;
-    let mut alive = BTreeSet::new();
+    let mut alive = BTreeMap::new();
     let until = tokio::time::Instant::now() + LISTEN_FOR;
     while let Ok(Some(message)) = tokio::time::timeout_at(until, heard.next()).await {
-        let standing = Heartbeat::decode(&message.payload).map(|heartbeat| heartbeat.standing);
         let Some(member) = Member::of_subject(&message.subject) else { continue };
-        let member = Alive { role: member.role.as_str(), name: member.name.to_string() };
-        if standing == Some(Standing::Gone) {
+        // Whoever says what is not understood here is alive all the same, and can do nothing new.
+        let heartbeat = Heartbeat::decode(&message.payload);
+        let (standing, version) = heartbeat
+            .map_or((Standing::Unfit, version::FIRST), |heartbeat| {
+                (heartbeat.standing, heartbeat.version)
+            });
+        if standing == Standing::Gone {
             alive.remove(&member);
         } else {
-            alive.insert(member);
+            alive.insert(member, version);
         }
     }
-    Ok(alive.into_iter().collect())
+    let alive = alive.into_iter().map(|(member, version)| {
+        let (role, name) = (member.role.as_str(), member.name.to_string());
+        Alive { role, name, version }
+    });
+    Ok(alive.collect())
+}
+
+/// The version that the whole cluster has, from its leader.
+///
+/// # Errors
+/// NATS does not answer, or nobody has ever run there.
+pub async fn cluster_version(connection: &Connection) -> Result<ClusterVersion, VersionError> {
+    let (version, revision) = version::read(connection).await?;
+    Ok(ClusterVersion { version, revision })
+}
+
+/// Raises the version of the whole cluster. There is no way back: from then on things are written that a
+/// member of a lower version does not know.
+///
+/// # Errors
+/// NATS does not answer, or somebody else has raised it.
+pub async fn finalize(
+    connection: &Connection,
+    from: ClusterVersion,
+    to: u32,
+) -> Result<(), VersionError> {
+    version::raise(connection, to, from.revision).await
 }
 
 /// The answer of a partition's owner to a request; nothing if there is no owner who answers.
@@ -103,6 +144,16 @@ pub async fn ask_owner(
             }
             _ => Err(about("what an owner remembers")(error)),
         },
+    }
+}
+
+// === impl ClusterVersion ===
+
+impl ClusterVersion {
+    /// A version that nobody has read: nothing can be raised from it.
+    #[must_use]
+    pub const fn of(version: u32) -> Self {
+        Self { version, revision: u64::MAX }
     }
 }
 

@@ -4,6 +4,7 @@
 //! same one gets it. When to take is judged by heartbeats. All this is for speed: that two owners never
 //! both commit is up to the log.
 
+mod fitness;
 mod handover;
 mod holdings;
 mod keeper;
@@ -17,11 +18,24 @@ use std::sync::Arc;
 use stentor_types::Partition;
 use tokio::sync::mpsc;
 
-pub(crate) use self::{holdings::Holdings, keeper::Keeper, records::Records};
+pub(crate) use self::{
+    holdings::Holdings,
+    keeper::Keeper,
+    records::{Records, STREAM as RECORDS_STREAM},
+};
 use crate::{
     members::{Members, RouterId},
     timings::Timings,
 };
+
+/// What a router finds out about a partition while it serves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It is somebody else's.
+    Lost(Partition),
+    /// Something in it is for this later version.
+    Beyond(Partition, u32),
+}
 
 /// Answers whether a partition is this router's. A clone is a handle to the same answers.
 #[derive(Clone, Debug)]
@@ -31,8 +45,8 @@ pub(crate) struct Owned {
     pub(crate) holdings: Arc<Holdings>,
     pub(crate) records: Records,
     pub(crate) timings: Timings,
-    /// Partitions that were found to be somebody else's. When it is full, the keeper finds out itself.
-    pub(crate) lost: mpsc::Sender<Partition>,
+    /// What was found out about partitions. When it is full, the keeper finds out itself.
+    pub(crate) found: mpsc::Sender<Found>,
 }
 
 // === impl Owned ===
@@ -60,8 +74,14 @@ impl Owned {
         if known.revision > revision {
             self.holdings.clear(partition);
             // It is found by the next reading of the records otherwise.
-            let _ = self.lost.try_send(partition);
+            let _ = self.found.try_send(Found::Lost(partition));
         }
         false
+    }
+
+    /// Something in a partition is for a later version than this router has.
+    pub(crate) fn is_beyond(&self, partition: Partition, version: u32) {
+        // Whoever is asked for it next finds out again.
+        let _ = self.found.try_send(Found::Beyond(partition, version));
     }
 }

@@ -17,6 +17,8 @@ pub enum Trouble {
     NoEffects,
     /// The broker's time has not been asked for yet.
     ClockUnknown,
+    /// The version that is needed here, and the lower one that this process knows.
+    Outdated(u32, u32),
     /// This machine's clock is ahead of the broker's by so many seconds (behind, if negative).
     ClockOff(i64),
 }
@@ -66,6 +68,10 @@ impl fmt::Display for Trouble {
             Self::NoRecords => formatter.write_str("the record of owners cannot be read"),
             Self::NoEffects => formatter.write_str("effects cannot be taken"),
             Self::ClockUnknown => formatter.write_str("the broker's time is not known"),
+            Self::Outdated(needed, known) => write!(
+                formatter,
+                "the cluster needs version {needed} and this program knows {known}; start a newer one"
+            ),
             Self::ClockOff(seconds) => write!(formatter, "clock off by {seconds} s"),
         }
     }

@@ -203,10 +203,9 @@ async fn ensure_once(connection: &Connection, settings: &LogSettings) -> Result<
     }
     check_fsync(settings).await?;
     let jetstream = connection.jetstream();
-    let config = make_or_get(jetstream, settings).await?;
+    let config = make_or_get(jetstream, settings, settings.config(random()?)).await?;
     check(&config, settings)?;
-    let incarnation = config.metadata.get(INCARNATION).and_then(|text| parse(text));
-    let incarnation = incarnation.ok_or_else(|| OpenError::Unfit {
+    let incarnation = incarnation_in(&config).ok_or_else(|| OpenError::Unfit {
         stream: name.clone(),
         what: "it was not made by Stentor: its metadata names no incarnation",
     })?;
@@ -247,11 +246,39 @@ pub async fn incarnation(
     let stream = find(connection.jetstream(), &name).await?;
     let config = &stream.cached_info().config;
     check(config, settings)?;
-    let incarnation = config.metadata.get(INCARNATION).and_then(|text| parse(text));
-    incarnation.ok_or(OpenError::Unfit {
+    incarnation_in(config).ok_or(OpenError::Unfit {
         stream: name,
         what: "it was not made by Stentor: its metadata names no incarnation",
     })
+}
+
+/// What the stream is like that is there.
+pub(crate) async fn config(
+    connection: &Connection,
+    settings: &LogSettings,
+) -> Result<Config, OpenError> {
+    let stream = find(connection.jetstream(), &settings.stream_name()).await?;
+    let config = &stream.cached_info().config;
+    check(config, settings)?;
+    Ok(config.clone())
+}
+
+/// Makes the stream of a log that is lost, with another incarnation and places from `first` on; or finds the
+/// one that somebody else has made meanwhile.
+pub(crate) async fn remake(
+    connection: &Connection,
+    settings: &LogSettings,
+    first: u64,
+) -> Result<Config, OpenError> {
+    let config = Config { first_sequence: Some(first), ..settings.config(random()?) };
+    let config = make_or_get(connection.jetstream(), settings, config).await?;
+    check(&config, settings)?;
+    Ok(config)
+}
+
+/// The incarnation that a stream's metadata name.
+pub(crate) fn incarnation_in(config: &Config) -> Option<Incarnation> {
+    config.metadata.get(INCARNATION).and_then(|text| parse(text))
 }
 
 async fn find(jetstream: &jetstream::Context, name: &str) -> Result<Stream, OpenError> {
@@ -282,8 +309,8 @@ pub async fn fence(
     let incarnation = random()?;
     config.metadata.insert(INCARNATION.to_owned(), text(incarnation));
     let info = jetstream.update_stream(config).await.map_err(failed(&name))?;
-    let written = info.config.metadata.get(INCARNATION).and_then(|text| parse(text));
-    written.ok_or(OpenError::Unfit { stream: name, what: "its metadata cannot be changed" })
+    incarnation_in(&info.config)
+        .ok_or(OpenError::Unfit { stream: name, what: "its metadata cannot be changed" })
 }
 
 /// Refuses servers that are known to acknowledge too early, and those that nobody knows. A server that
@@ -309,9 +336,9 @@ async fn check_fsync(settings: &LogSettings) -> Result<(), OpenError> {
 async fn make_or_get(
     jetstream: &jetstream::Context,
     settings: &LogSettings,
+    config: Config,
 ) -> Result<Config, OpenError> {
     let name = settings.stream_name();
-    let config = settings.config(random()?);
     match jetstream.create_stream(config).await {
         Ok(made) => Ok(made.cached_info().config.clone()),
         Err(error) if is_there(&error.kind()) => {

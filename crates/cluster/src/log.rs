@@ -196,8 +196,11 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         whole: bool,
     ) -> impl Future<Output = Result<TrimReport, LogError>> + Send;
 
-    /// Which log this is: random when the log is created, then unchanged.
+    /// Which log this is: random when the log is created, and another one when what was in it is lost.
     fn incarnation(&self) -> Incarnation;
+
+    /// This process begins to write to a partition. Whoever did so before may still try for a while.
+    fn taken(&self, _: Partition) {}
 }
 
 /// Records of a partition in the order of their sequences.

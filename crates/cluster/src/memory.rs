@@ -14,12 +14,12 @@ use crate::log::{
 /// A log in memory.
 #[derive(Debug)]
 pub struct MemoryLog {
-    incarnation: Incarnation,
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    incarnation: Incarnation,
     last: u64,
     entities: BTreeMap<Entity, Vec<Record>>,
     cursors: BTreeMap<Partition, Sequence>,
@@ -31,7 +31,17 @@ impl MemoryLog {
     /// An empty log.
     #[must_use]
     pub fn new(incarnation: Incarnation) -> Self {
-        Self { incarnation, inner: Mutex::default() }
+        let (entities, cursors) = (BTreeMap::new(), BTreeMap::new());
+        Self { inner: Mutex::new(Inner { incarnation, last: 0, entities, cursors }) }
+    }
+
+    /// Loses everything, and is another log from now on.
+    pub fn lose(&self, incarnation: Incarnation) {
+        self.with(|inner| {
+            inner.incarnation = incarnation;
+            inner.entities.clear();
+            inner.cursors.clear();
+        });
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
@@ -116,7 +126,7 @@ impl Log for MemoryLog {
     }
 
     fn incarnation(&self) -> Incarnation {
-        self.incarnation
+        self.with(|inner| inner.incarnation)
     }
 }
 

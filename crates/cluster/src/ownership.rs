@@ -42,4 +42,16 @@ pub trait Ownership: fmt::Debug + Send + Sync + 'static {
     /// [`Self::holds`] is false, and when somebody else had written to a session. False if the record
     /// cannot be read. Cancel safe.
     fn confirm(&self, partition: Partition) -> impl Future<Output = bool> + Send;
+
+    /// Up to which version of the rules everybody who may ever read what is written can read. What is newer
+    /// must not be written yet.
+    fn finalized(&self) -> u32 {
+        u32::MAX
+    }
+
+    /// Something in the partition is for readers of this version of the rules, and this router has a lower
+    /// one: somebody else must serve it. False if there is nobody else.
+    fn is_beyond(&self, _: Partition, _: u32) -> bool {
+        false
+    }
 }

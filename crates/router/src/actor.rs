@@ -167,6 +167,12 @@ async fn load_until_it_works<L: Log, S: Store, B: Fanout + Effects + Ownership>(
         match load::load(shared, key, None).await {
             Ok(loaded) => return Some(loaded),
             Err(cause) if cause.is_damage() => {
+                let partition = key.session.partition();
+                let needed = cause.needs_logic();
+                if let Some(moved) = needed.and_then(|needed| shared.give_up(partition, needed)) {
+                    refuse_rest(commands, moved);
+                    return None;
+                }
                 let chain = crate::metrics::chain(&cause);
                 error!(app = %key.app, session = %key.session, cause = chain, "session is damaged and stays closed");
                 shared.metrics.session_damaged();
@@ -206,11 +212,16 @@ async fn refuse_all(key: &Key, commands: &mut mpsc::Receiver<Command>) {
     while let Ok(Some(command)) = tokio::time::timeout_at(until, commands.recv()).await {
         request::answer_trouble(command, Trouble::Damaged);
     }
+    refuse_rest(commands, Trouble::Damaged);
+    tracing::debug!(app = %key.app, session = %key.session, "damaged session is looked at again when asked for");
+}
+
+/// Answers what waits, and takes no more.
+fn refuse_rest(commands: &mut mpsc::Receiver<Command>, trouble: Trouble) {
     commands.close();
     while let Ok(command) = commands.try_recv() {
-        request::answer_trouble(command, Trouble::Damaged);
+        request::answer_trouble(command, trouble);
     }
-    tracing::debug!(app = %key.app, session = %key.session, "damaged session is looked at again when asked for");
 }
 
 // === impl Command ===

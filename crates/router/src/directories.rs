@@ -18,7 +18,7 @@ use stentor_store::{DirectoryRow, Store, StoreError};
 use stentor_types::{
     AppId, CommitId, EventNumber, Partition, Sequence, SessionId, Timestamp, Visitor,
 };
-use stentor_wire::{DirectoryRecord, decode_directory, encode_directory};
+use stentor_wire::{DirectoryRecord, decode_directory_by, encode_directory};
 use tracing::{error, warn};
 
 use crate::{Shared, actor::Trouble, committer::Committed, load::LoadError};
@@ -69,6 +69,7 @@ impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
                 Some(current) => current,
                 None => self.load(app, visitor, claimed.is_some()).await?,
             };
+            let before = current.directory.clone();
             let fresh = SessionId::new(visitor.placement, self.shared.random.id());
             let now = self.shared.clock.now().max(Timestamp(current.at.0.saturating_add(1)));
             match current.directory.resolve(claimed, fresh, now) {
@@ -94,9 +95,14 @@ impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
                             return Ok(Some(session));
                         }
                         // Read anew and resolve again: somebody else may have named the session.
-                        Appended::Conflict { .. } => {
+                        Appended::Conflict { actual } => {
                             if !self.shared.bus.confirm(partition).await {
                                 return Err(Trouble::Moved);
+                            }
+                            // The log is lost, or has forgotten it: nothing is newer than what is here.
+                            if actual.is_none() {
+                                let directory = before;
+                                *known = Some(Known { directory, head: None, at: now });
                             }
                         }
                         Appended::Damaged => return Err(Trouble::Damaged),
@@ -123,6 +129,11 @@ impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
 
     async fn load(&self, app: &AppId, visitor: Visitor, claims: bool) -> Result<Known, Trouble> {
         self.try_load(app, visitor, claims).await.map_err(|cause| {
+            let partition = visitor.placement.partition();
+            let needed = cause.needs_logic();
+            if let Some(moved) = needed.and_then(|needed| self.shared.give_up(partition, needed)) {
+                return moved;
+            }
             let chain = crate::metrics::chain(&cause);
             if cause.is_damage() {
                 error!(%app, user = %visitor.user, cause = chain, "directory is damaged");
@@ -157,12 +168,13 @@ impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
                 Err(cause) => return Err(cause.into()),
             },
         };
-        let decoded = decode_directory(&bytes)?;
+        let decoded = decode_directory_by(&bytes, self.shared.logic)?;
         if head.is_some() && decoded.log_incarnation != self.shared.log.incarnation() {
             // An older copy of the log: the store may have seen more. If it cannot be asked, this must do.
             let row = self.stored(app, visitor).await.ok().flatten();
             if let Some(row) = row.filter(|row| row.at > at) {
-                let directory = decode_directory(&row.directory)?.directory;
+                let decoded = decode_directory_by(&row.directory, self.shared.logic)?;
+                let directory = decoded.directory;
                 return Ok(Known { directory, head, at: row.at });
             }
         }
@@ -190,6 +202,7 @@ impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
             id: CommitId(self.shared.random.id()),
             at: changed.at,
             log_incarnation: self.shared.log.incarnation(),
+            min_logic: self.shared.min_logic(),
             directory: changed.directory.clone(),
         });
         // A record holds the whole directory: nothing before it is needed.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use stentor_cluster::{Log, LogError};
 use stentor_store::{Store, StoreError};
 use stentor_types::{Event, EventNumber};
-use stentor_wire::{DecodeError, decode_commit, decode_event};
+use stentor_wire::{DecodeError, decode_commit_by, decode_event};
 
 use crate::{Shared, actors::Key};
 
@@ -104,7 +104,8 @@ pub(crate) async fn read<L: Log, S: Store, B>(
     let wanted = head.0.saturating_sub(from.0).saturating_add(1);
     let mut all = BTreeMap::new();
     for record in shared.log.read_tail(&key.entity(), wanted).await? {
-        let decoded = decode_commit(&record.record)?;
+        // Nothing is decided here: events are passed on, whatever version they are for.
+        let decoded = decode_commit_by(&record.record, u32::MAX)?;
         for (event, bytes) in decoded.commit.events.iter().zip(decoded.events) {
             if (from..=to).contains(&event.n) {
                 all.insert(event.n, bytes);

@@ -18,6 +18,7 @@ mod heads;
 mod history;
 mod hops;
 mod keeping;
+mod later;
 mod listed;
 mod lists;
 mod load;
@@ -42,6 +43,7 @@ use stentor_cluster::{
 };
 use stentor_store::{SessionRow, Store, StoreError};
 use stentor_types::{Input, Partition};
+use stentor_wire::LOGIC;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +57,7 @@ use self::{
     random::Random,
     timers::Timers,
 };
-pub use self::{clock::Clock, committer::CommitLimits};
+pub use self::{clock::Clock, committer::CommitLimits, later::Later};
 
 /// Looks at an input before it is decided about.
 pub type FailPoint = Arc<dyn Fn(&Input) + Send + Sync>;
@@ -74,6 +76,10 @@ pub struct Config {
     pub fail_point: Option<FailPoint>,
     /// Where what the log forgets is kept.
     pub history: History,
+    /// By which version of the rules this router decides; what needs a higher one is not its own.
+    pub logic: u32,
+    /// What this version writes that the one before did not, once nobody of that version is left.
+    pub later: Option<Arc<dyn Later>>,
 }
 
 /// Where what a shared log forgets is kept.
@@ -121,6 +127,8 @@ pub(crate) struct Shared<L, S, B> {
     pub(crate) random: Random,
     pub(crate) metrics: Metrics,
     pub(crate) fail_point: Option<FailPoint>,
+    pub(crate) logic: u32,
+    pub(crate) later: Option<Arc<dyn Later>>,
     /// Names this life of the router in its commits.
     pub(crate) writer: u64,
     /// Cancelled when the log has failed for good.
@@ -148,6 +156,8 @@ impl Default for Config {
             clock: Clock::system(),
             fail_point: None,
             history: History::Store,
+            logic: LOGIC,
+            later: None,
         }
     }
 }
@@ -212,6 +222,8 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
             random,
             metrics,
             fail_point: config.fail_point,
+            logic: config.logic,
+            later: config.later,
             failed: CancellationToken::new(),
         };
         let actors = Actors::new(Arc::new(shared));

@@ -33,7 +33,7 @@ use stentor_cluster::{Log, LogError};
 use stentor_postoffice::{Commit, Session, State};
 use stentor_store::{SessionRow, Store, StoreError};
 use stentor_types::{Epoch, EventNumber, Incarnation, Sequence};
-use stentor_wire::{DecodeError, decode_event, decode_snapshot};
+use stentor_wire::{DecodeError, decode_event, decode_snapshot_by};
 use tracing::{debug, info, warn};
 
 use self::tail::Tail;
@@ -99,6 +99,14 @@ impl LoadError {
         }
     }
 
+    /// It can be decided from only by this version of the rules or a later one.
+    pub(crate) const fn needs_logic(&self) -> Option<u32> {
+        match self {
+            Self::Decode(DecodeError::NewerLogic(needed)) => Some(*needed),
+            _ => None,
+        }
+    }
+
     /// Only the store could tell, and it does not answer.
     pub(crate) const fn is_unreadable(&self) -> bool {
         matches!(self, Self::Store(_)) && !self.is_damage()
@@ -142,7 +150,7 @@ async fn try_load<L: Log, S: Store, B>(
     } else {
         None
     };
-    let (session, recent) = tail.fold(key.session, row.as_ref())?;
+    let (session, recent) = tail.fold(key.session, row.as_ref(), shared.logic)?;
     let (end, head) = (tail.end, head.sequence);
     if let Some(row) =
         row.filter(|row| (row.epoch, row.projected) > (end.epoch, end.n) || row.at > end.at)
@@ -188,7 +196,8 @@ async fn from_store<L: Log, S: Store, B>(
         && row.log == shared.log.incarnation()
         && shared.keeping.seen(&shared.log, key.session.partition()).await?
     {
-        let session = Session::restore(key.session, decode_snapshot(&row.state)?);
+        let state = decode_snapshot_by(&row.state, shared.logic)?;
+        let session = Session::restore(key.session, state);
         return Ok(Loaded { session, head: None, recent: Recent::default(), origin });
     }
     let (session, recent) = all_stored(shared, key, &row).await?;
@@ -204,7 +213,8 @@ async fn all_stored<L: Log, S: Store, B>(
     key: &Key,
     row: &SessionRow,
 ) -> Result<(Session, Recent), LoadError> {
-    let mut session = Session::restore(key.session, decode_snapshot(&row.state)?);
+    let state = decode_snapshot_by(&row.state, shared.logic)?;
+    let mut session = Session::restore(key.session, state);
     let mut recent = Recent::default();
     loop {
         let from = session.state().n.next();
@@ -234,7 +244,7 @@ async fn all_stored<L: Log, S: Store, B>(
 }
 
 /// The same session, whose numbering begins now.
-fn renewed<L, S, B>(
+pub(crate) fn renewed<L, S, B>(
     shared: &Shared<L, S, B>,
     session: Session,
     before: impl IntoIterator<Item = Option<Epoch>>,

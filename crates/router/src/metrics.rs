@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     conflicts: IntCounter,
     panics: IntCounter,
     damaged: IntCounter,
+    newer: IntCounter,
     fanout_missed: IntCounter,
     effects_delayed: IntCounter,
     actors_started: IntCounter,
@@ -76,6 +77,10 @@ impl Metrics {
                 "stentor_router_sessions_damaged_total",
                 "Times a session was found damaged and stayed closed.",
             )?,
+            newer: counter(
+                "stentor_router_newer_records_total",
+                "Times something was found that a later version of this program has to serve.",
+            )?,
             fanout_missed: counter(
                 "stentor_router_fanout_missed_total",
                 "Fan-out messages that found a gateway's queue full; the gateway fetches them.",
@@ -121,6 +126,10 @@ impl Metrics {
 
     pub(crate) fn session_damaged(&self) {
         self.damaged.inc();
+    }
+
+    pub(crate) fn newer_record(&self) {
+        self.newer.inc();
     }
 
     pub(crate) fn fanout_missed(&self) {

@@ -31,6 +31,7 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
         match change {
             Some(OwnershipChange::Take { partition, taken_up }) => {
                 debug!(%partition, "taking a partition");
+                actors.shared().log.taken(partition);
                 actors.shared().served.set(partition, true);
                 if let Some(backlog) = actors.shared().keeping.backlog() {
                     backlog.take(partition);

@@ -8,7 +8,7 @@ use stentor_types::{
     Attach, CommitId, ControlChange, Incarnation, Input, InputKind, Permissions, RejectCode,
     SessionId, Timestamp, UserKey,
 };
-use stentor_wire::{DirectoryRecord, decode_directory, encode_directory};
+use stentor_wire::{DirectoryRecord, LOGIC, decode_directory, encode_directory};
 
 use crate::{
     frames::Act,
@@ -81,6 +81,7 @@ impl World {
                         id,
                         at: now,
                         log_incarnation: Incarnation(1),
+                        min_logic: LOGIC,
                         directory: directory.clone(),
                     };
                     let append = Append {

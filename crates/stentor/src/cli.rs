@@ -50,6 +50,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: flags::LogCommand,
     },
+    /// See and end the time in which a cluster runs two versions.
+    Upgrade {
+        #[command(subcommand)]
+        command: flags::UpgradeCommand,
+    },
     /// List the sessions in the log of a cluster, the latest first.
     Sessions(flags::Sessions),
     /// Show what one session of a cluster is, and its last events.

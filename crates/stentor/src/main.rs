@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Token { command } => token::run(&command),
         Command::EchoBot { listen } => echo::run(listen),
         Command::Log { command: LogCommand::Fence(flags) } => operate::fence(&flags),
+        Command::Upgrade { command } => operate::upgrade(&command),
         Command::Sessions(flags) => operate::sessions(&flags),
         Command::Show(flags) => operate::show(&flags),
         Command::Explain(flags) => operate::explain(&flags),

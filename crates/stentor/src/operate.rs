@@ -11,6 +11,7 @@ mod session;
 mod sessions;
 mod show;
 mod time;
+mod upgrade;
 mod verify;
 mod words;
 
@@ -19,7 +20,8 @@ use std::{io, process::ExitCode};
 use serde_json::Value;
 
 pub(crate) use self::{
-    explain::explain, fence::fence, sessions::sessions, show::show, verify::verify,
+    explain::explain, fence::fence, sessions::sessions, show::show, upgrade::upgrade,
+    verify::verify,
 };
 use crate::check::say;
 

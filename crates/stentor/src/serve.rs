@@ -5,6 +5,8 @@
 pub(crate) mod cluster;
 mod roles;
 mod single;
+#[cfg(feature = "tomorrow")]
+mod tomorrow;
 
 use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
@@ -106,6 +108,15 @@ impl Process {
             ..stentor_gateway::Config::new(gateway)
         }
     }
+}
+
+/// The version of the rules that this program knows. Members of a cluster tell it each other.
+pub(crate) fn version() -> u32 {
+    #[cfg(feature = "tomorrow")]
+    if tomorrow::is_today() {
+        return stentor_wire::LOGIC + 1;
+    }
+    stentor_wire::LOGIC
 }
 
 pub(crate) fn problem(text: &str) -> anyhow::Error {

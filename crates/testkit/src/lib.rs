@@ -24,7 +24,7 @@ pub use self::{
     nats::{Nats, NatsOptions, nats_server},
     nats_tap::{NatsTap, Seen},
     process::{Process, program_beside_example},
-    second_client::{SecondClient, closed_after},
+    second_client::{SecondClient, closed_after, same_event},
     transcript::{Direction, Entry, Transcript},
     web::{Streamed, Web},
 };

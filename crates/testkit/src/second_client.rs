@@ -43,6 +43,8 @@ pub struct SecondClient {
     pub refused: BTreeMap<u64, String>,
     /// Every event, by its number.
     pub events: BTreeMap<u64, Value>,
+    /// How often it was told that its numbering is over, and shown the session anew.
+    pub renewed: u64,
     /// Everything else that came, in its order.
     pub others: Vec<Value>,
     reference: u64,
@@ -94,6 +96,7 @@ impl SecondClient {
             acked: BTreeMap::new(),
             refused: BTreeMap::new(),
             events: BTreeMap::new(),
+            renewed: 0,
             others: Vec::new(),
             reference: 0,
             retry: None,
@@ -323,6 +326,8 @@ impl SecondClient {
                     ensure!(epoch == self.epoch, "resumed in another epoch");
                 } else {
                     ensure!(frame["view"].is_object(), "no view to begin with: {frame}");
+                    ensure!(epoch >= self.epoch, "I16: epoch {epoch} after {}", self.epoch);
+                    self.renewed += u64::from(self.epoch > 0 && epoch > self.epoch);
                     self.last = from.saturating_sub(1);
                     self.epoch = epoch;
                 }
@@ -357,7 +362,10 @@ impl SecondClient {
         ensure!(event["epoch"] == self.epoch, "another epoch without a word: {event}");
         self.last = n;
         let known = self.events.insert(n, event.clone());
-        ensure!(known.is_none_or(|known| known == *event), "I3: event {n} has changed: {event}");
+        ensure!(
+            known.is_none_or(|known| same_event(&known, event)),
+            "I3: event {n} has changed: {event}"
+        );
         Ok(())
     }
 
@@ -429,6 +437,16 @@ async fn dial(
         "the server does not speak the second dialect"
     );
     Ok(socket)
+}
+
+/// Whether two are the same event. One that was seen in a numbering that is over may be shown in the next.
+#[must_use]
+pub fn same_event(known: &Value, event: &Value) -> bool {
+    let mut known = known.clone();
+    if known["epoch"].as_u64() <= event["epoch"].as_u64() {
+        known["epoch"] = event["epoch"].clone();
+    }
+    known == *event
 }
 
 /// What a person would read of an event.

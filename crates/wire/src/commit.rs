@@ -34,6 +34,8 @@ pub struct CommitRecord {
     pub writer: u64,
     /// The log that this was written to.
     pub log_incarnation: Incarnation,
+    /// The lowest version of the rules by which one may decide from this.
+    pub min_logic: u32,
     /// What was decided. Effects and replies are not part of the record: the former follow from the
     /// state, the latter are answered.
     pub commit: Commit,
@@ -57,6 +59,7 @@ impl CommitRecord {
             id: CommitId(0),
             writer: 0,
             log_incarnation: Incarnation(0),
+            min_logic: LOGIC,
             commit,
             events,
             snapshot: None,
@@ -79,7 +82,7 @@ pub fn encode_commit(record: &CommitRecord) -> Bytes {
         at: record.commit.at.0,
         writer: record.writer,
         log_incarnation: Bytes::copy_from_slice(&record.log_incarnation.0.to_be_bytes()),
-        min_logic: LOGIC,
+        min_logic: record.min_logic,
         events: record.events.clone(),
         requests: requests
             .map(|request| pb::BotRequest { n: request.n.0, body: request.body.clone() })
@@ -90,14 +93,23 @@ pub fn encode_commit(record: &CommitRecord) -> Bytes {
     })
 }
 
-/// The record of these bytes.
+/// The record of these bytes, for a reader of this version.
 ///
 /// # Errors
 /// The bytes are damaged, or written by a later version, or events are not dense.
 pub fn decode_commit(bytes: &Bytes) -> Result<CommitRecord, DecodeError> {
+    decode_commit_by(bytes, LOGIC)
+}
+
+/// The record of these bytes, for a reader who decides by that version of the rules. Whoever decides
+/// nothing and only passes on what is in it may read every version.
+///
+/// # Errors
+/// The bytes are damaged, or are not for that version, or events are not dense.
+pub fn decode_commit_by(bytes: &Bytes, logic: u32) -> Result<CommitRecord, DecodeError> {
     checksum::verify(bytes)?;
     let record = pb::Commit::decode(bytes.clone())?;
-    check_version(record.format, record.min_logic)?;
+    check_version(record.format, record.min_logic, logic)?;
     let mut events = Vec::with_capacity(record.events.len());
     let mut n = record.first;
     for bytes in &record.events {
@@ -128,17 +140,18 @@ pub fn decode_commit(bytes: &Bytes) -> Result<CommitRecord, DecodeError> {
         id: CommitId(number_128(&record.id, "id")?),
         writer: record.writer,
         log_incarnation: Incarnation(number_128(&record.log_incarnation, "log_incarnation")?),
+        min_logic: record.min_logic,
         commit,
         events: record.events,
         snapshot: record.snapshot,
     })
 }
 
-pub(crate) fn check_version(format: u32, min_logic: u32) -> Result<(), DecodeError> {
+pub(crate) fn check_version(format: u32, min_logic: u32, logic: u32) -> Result<(), DecodeError> {
     if format > FORMAT {
         return Err(DecodeError::NewerFormat(format));
     }
-    if min_logic > LOGIC {
+    if min_logic > logic {
         return Err(DecodeError::NewerLogic(min_logic));
     }
     Ok(())

@@ -27,6 +27,8 @@ pub struct DirectoryRecord {
     pub at: Timestamp,
     /// The log that this was written to.
     pub log_incarnation: Incarnation,
+    /// The lowest version of the rules by which one may decide from this.
+    pub min_logic: u32,
     /// The list.
     pub directory: Directory,
 }
@@ -43,7 +45,7 @@ pub fn encode_directory(record: &DirectoryRecord) -> Bytes {
         id: Bytes::copy_from_slice(&record.id.0.to_be_bytes()),
         at: record.at.0,
         log_incarnation: Bytes::copy_from_slice(&record.log_incarnation.0.to_be_bytes()),
-        min_logic: LOGIC,
+        min_logic: record.min_logic,
         entries: entries
             .map(|entry| pb::DirectoryEntry {
                 claimed: entry.claimed.clone(),
@@ -55,14 +57,22 @@ pub fn encode_directory(record: &DirectoryRecord) -> Bytes {
     })
 }
 
-/// The directory record of these bytes.
+/// The directory record of these bytes, for a reader of this version.
 ///
 /// # Errors
 /// The bytes are damaged, or written by a later version.
 pub fn decode_directory(bytes: &Bytes) -> Result<DirectoryRecord, DecodeError> {
+    decode_directory_by(bytes, LOGIC)
+}
+
+/// The directory record of these bytes, for a reader who decides by that version of the rules.
+///
+/// # Errors
+/// The bytes are damaged, or are not for that version.
+pub fn decode_directory_by(bytes: &Bytes, logic: u32) -> Result<DirectoryRecord, DecodeError> {
     checksum::verify(bytes)?;
     let record = pb::Directory::decode(bytes.clone())?;
-    check_version(record.format, record.min_logic)?;
+    check_version(record.format, record.min_logic, logic)?;
     let entries = record.entries.into_iter().map(|entry| {
         Ok(DirectoryEntry {
             claimed: entry.claimed,
@@ -77,6 +87,7 @@ pub fn decode_directory(bytes: &Bytes) -> Result<DirectoryRecord, DecodeError> {
         id: CommitId(number_128(&record.id, "id")?),
         at: Timestamp(record.at),
         log_incarnation: Incarnation(number_128(&record.log_incarnation, "log_incarnation")?),
+        min_logic: record.min_logic,
         directory: Directory { entries: entries.collect::<Result<_, DecodeError>>()? },
     })
 }

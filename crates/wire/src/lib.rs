@@ -14,15 +14,15 @@ mod event;
 mod snapshot;
 
 pub use self::{
-    commit::{CommitRecord, FORMAT, LOGIC, decode_commit, encode_commit},
+    commit::{CommitRecord, FORMAT, LOGIC, decode_commit, decode_commit_by, encode_commit},
     convert::{
         app_id, client_instance, client_to_bytes, clock_from_pb, clock_to_pb, connection_from_pb,
         connection_to_pb, failure_from_pb, failure_to_pb, reject_to_pb, role_from_pb, role_to_pb,
         session_id, session_to_bytes, user_key, user_to_bytes,
     },
-    directory::{DirectoryRecord, decode_directory, encode_directory},
+    directory::{DirectoryRecord, decode_directory, decode_directory_by, encode_directory},
     event::{decode_event, encode_event},
-    snapshot::{decode_snapshot, encode_snapshot},
+    snapshot::{decode_snapshot, decode_snapshot_by, encode_snapshot, encode_snapshot_for},
 };
 
 /// The generated types. Field meanings stand in `/proto`.

@@ -10,7 +10,8 @@ use stentor_postoffice::{
 use stentor_types::{Alias, ControlEpoch, Epoch, EventNumber, Stamp, Timestamp};
 
 use crate::{
-    DecodeError, FORMAT,
+    DecodeError, FORMAT, LOGIC,
+    commit::check_version,
     convert::{
         client_instance, client_to_bytes, clock_from_pb, clock_to_pb, connection_from_pb,
         connection_to_pb, permissions, role_from_pb, role_to_pb, user_key, user_to_bytes,
@@ -19,9 +20,18 @@ use crate::{
     pb,
 };
 
-/// The bytes of a state.
+/// What a snapshot that names no version of the rules was written by.
+const FIRST_LOGIC: u32 = 1;
+
+/// The bytes of a state, for readers of this version.
 #[must_use]
 pub fn encode_snapshot(state: &State) -> Bytes {
+    encode_snapshot_for(state, LOGIC)
+}
+
+/// The bytes of a state, from which nobody may decide by a lower version of the rules.
+#[must_use]
+pub fn encode_snapshot_for(state: &State, min_logic: u32) -> Bytes {
     let request = |request: &Request| pb::BotRequest { n: request.n.0, body: request.body.clone() };
     let turn = state.turn.as_ref().map(|turn| {
         let (calling, due) = match turn.phase {
@@ -99,19 +109,27 @@ pub fn encode_snapshot(state: &State) -> Bytes {
         ended: state.ended,
         covered: state.covered.as_ref().map(encode_covered),
         lapsed: lapsed.collect(),
+        // The field itself is newer than the first version, and not written while that may still read.
+        min_logic: if min_logic > FIRST_LOGIC { min_logic } else { 0 },
     };
     snapshot.encode_to_vec().into()
 }
 
-/// The state of these bytes.
+/// The state of these bytes, for a reader of this version.
 ///
 /// # Errors
 /// The bytes are no snapshot, or one of a later version.
 pub fn decode_snapshot(bytes: &Bytes) -> Result<State, DecodeError> {
+    decode_snapshot_by(bytes, LOGIC)
+}
+
+/// The state of these bytes, for a reader who decides by that version of the rules.
+///
+/// # Errors
+/// The bytes are no snapshot, or are not for that version.
+pub fn decode_snapshot_by(bytes: &Bytes, logic: u32) -> Result<State, DecodeError> {
     let snapshot = pb::Snapshot::decode(bytes.clone())?;
-    if snapshot.format > FORMAT {
-        return Err(DecodeError::NewerFormat(snapshot.format));
-    }
+    check_version(snapshot.format, snapshot.min_logic.max(FIRST_LOGIC), logic)?;
     let mut state = State::new(Epoch(snapshot.epoch));
     state.n = EventNumber(snapshot.n);
     state.last_stamp = Stamp(snapshot.last_stamp);

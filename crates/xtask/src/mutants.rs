@@ -225,7 +225,11 @@ fn judge(tree: &Path, folder: &Path, caught_by: CaughtBy) -> anyhow::Result<Fate
 
 /// How cargo is told which file of tests is meant.
 fn test_target(target: &'static str) -> (&'static str, Option<&'static str>) {
-    if target == "lib" { ("--lib", None) } else { ("--test", Some(target)) }
+    match target {
+        "lib" => ("--lib", None),
+        "bin" => ("--bins", None),
+        other => ("--test", Some(other)),
+    }
 }
 
 /// Cargo in the copy, with a target directory of its own that is kept between runs.

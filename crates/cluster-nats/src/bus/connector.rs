@@ -4,6 +4,7 @@ use bytes::Bytes;
 use prometheus::Registry;
 use stentor_cluster::{BusError, EffectDelivery, Ingress};
 use stentor_types::Partition;
+use stentor_wire::LOGIC;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,8 @@ pub struct ConnectorBusSettings {
     pub group: LogGroup,
     /// Effects that this connector may work on at the same time; the rest is for others.
     pub open_max: usize,
+    /// The version of the rules that this process knows.
+    pub version: u32,
     /// The times that all members agree on.
     pub timings: Timings,
 }
@@ -70,6 +73,7 @@ impl ConnectorBusSettings {
             stream: stream.to_owned(),
             group: LogGroup(0),
             open_max: 1_024,
+            version: LOGIC,
             timings: Timings::default(),
         }
     }
@@ -93,7 +97,7 @@ impl ConnectorBus {
         let line = line_metrics(registry)?;
         let incarnation = getrandom::u64()?;
         let me = Member { role: Role::Connector, name: settings.name, incarnation };
-        let members = Members::new(me, timings);
+        let members = Members::new(me, settings.version, timings);
         let asker = Asker::new(connection.clone(), Caller::Connectors, timings, calls);
         let (effects, effects_end) = mpsc::channel(settings.open_max.max(1));
         let troubles = vec![Trouble::NoEffects];

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use prometheus::Registry;
 use stentor_cluster::{BusError, GatewayMessage, Ingress};
 use stentor_types::{GatewayId, Partition};
+use stentor_wire::LOGIC;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,8 @@ pub struct GatewayBusSettings {
     pub gateway: GatewayId,
     /// Messages of owners that may wait for the gateway; beyond it they are dropped, and it is told so.
     pub messages_max: usize,
+    /// The version of the rules that this process knows.
+    pub version: u32,
     /// The times that all members agree on.
     pub timings: Timings,
 }
@@ -67,7 +70,7 @@ impl GatewayBusSettings {
     /// Ordinary settings for a process of this name.
     #[must_use]
     pub fn new(name: MemberName, gateway: GatewayId) -> Self {
-        Self { name, gateway, messages_max: 16_384, timings: Timings::default() }
+        Self { name, gateway, messages_max: 16_384, version: LOGIC, timings: Timings::default() }
     }
 }
 
@@ -88,7 +91,7 @@ impl GatewayBus {
         let (calls, metrics) = (CallerMetrics::new(registry)?, GatewayMetrics::new(registry)?);
         let line = line_metrics(registry)?;
         let me = Member { role: Role::Gateway, name: settings.name, incarnation: gateway.0 };
-        let members = Members::new(me, timings);
+        let members = Members::new(me, settings.version, timings);
         let asker = Asker::new(connection.clone(), Caller::Gateways, timings, calls);
         let (messages, messages_end) = mpsc::channel(settings.messages_max);
         let receiving = Receiving {

@@ -1,6 +1,6 @@
 //! The bus as a router holds it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use prometheus::Registry;
@@ -8,6 +8,7 @@ use stentor_cluster::{
     Effects, Fanout, IngressRequest, Ownership, OwnershipChange, PublishOutcome,
 };
 use stentor_types::{AppId, GatewayId, PARTITIONS, Partition};
+use stentor_wire::LOGIC;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,10 @@ pub struct RouterBusSettings {
     pub replicas: usize,
     /// Requests that may wait for the router; beyond it, it is busy.
     pub requests_max: usize,
+    /// The version of the rules that this process knows.
+    pub version: u32,
+    /// This machine's clock, which is compared with the broker's.
+    pub clock: fn() -> SystemTime,
     /// The times that all members agree on.
     pub timings: Timings,
 }
@@ -85,6 +90,8 @@ impl RouterBusSettings {
             group: LogGroup(0),
             replicas: 1,
             requests_max: 16_384,
+            version: LOGIC,
+            clock: SystemTime::now,
             timings: Timings::default(),
         }
     }
@@ -106,10 +113,10 @@ impl RouterBus {
         timings.check()?;
         let (metrics, line) = (RouterMetrics::new(registry)?, line_metrics(registry)?);
         let me = RouterId { name: settings.name, incarnation: getrandom::u64()? };
-        let members = Members::new(me.member(), timings);
+        let members = Members::new(me.member(), settings.version, timings);
         let (requests, requests_end) = mpsc::channel(settings.requests_max);
         let (changes, changes_end) = mpsc::channel(CHANGES_MAX);
-        let (lost, lost_end) = mpsc::channel(CHANGES_MAX);
+        let (found, found_end) = mpsc::channel(CHANGES_MAX);
         let troubles = vec![Trouble::Unheard];
         let (state, state_end) = watch::channel(BusState { troubles, ..BusState::default() });
         let (fanout, fanout_queue) = Sender::new(members.clone(), metrics.clone());
@@ -124,12 +131,13 @@ impl RouterBus {
             Arc::clone(&holdings),
             records.clone(),
             timings,
+            settings.clock,
             desk,
             changes,
-            lost_end,
+            found_end,
             state,
         );
-        let owned = Owned { me, members: members.clone(), holdings, records, timings, lost };
+        let owned = Owned { me, members: members.clone(), holdings, records, timings, found };
         let running = RunningRouterBus {
             connection,
             members,
@@ -178,6 +186,15 @@ impl Ownership for RouterBus {
 
     async fn confirm(&self, partition: Partition) -> bool {
         self.owned.confirm(partition).await
+    }
+
+    fn finalized(&self) -> u32 {
+        self.owned.holdings.finalized()
+    }
+
+    fn is_beyond(&self, partition: Partition, version: u32) -> bool {
+        self.owned.is_beyond(partition, version);
+        true
     }
 }
 

@@ -109,6 +109,7 @@ impl NatsLog {
                     Ok(at) => {
                         self.metrics.conflicts.inc();
                         let actual = at.map(|at| at.head);
+                        self.check_log().await?;
                         verdicts.push((item.index, Appended::Conflict { actual }));
                     }
                 }
@@ -157,6 +158,7 @@ impl NatsLog {
             if let Some(places) = self.publish_until(&part, begun).await? {
                 for (item, head) in part.into_iter().zip(places) {
                     let snapshot = if item.header.snapshot { Some(head) } else { item.before };
+                    self.contested.written(&item.entity, std::time::Instant::now());
                     self.known.put(item.entity, At { head, snapshot });
                     verdicts.push((item.index, Appended::Stored(head)));
                 }
@@ -181,6 +183,7 @@ impl NatsLog {
                     }
                     Ok(at) => {
                         let actual = at.map(|at| at.head);
+                        self.check_log().await?;
                         verdicts.push((item.index, Appended::Conflict { actual }));
                     }
                 }
@@ -212,6 +215,9 @@ impl NatsLog {
                         }
                         RefusalKind::Later => {
                             self.metrics.later.inc();
+                            if refusal.is_nobody() {
+                                self.look_for_the_stream().await;
+                            }
                             (Trouble::Refused(refusal), self.settings.retry_for)
                         }
                     },

@@ -29,6 +29,9 @@ const CONFLICTS: [u64; 2] = [10_071, 10_164];
 /// 10077: the stream's `max_bytes`; 10047, 10002: the storage of the server or of the account.
 const FULL: [u64; 3] = [10_077, 10_047, 10_002];
 
+/// Nobody listens on the stream's subjects.
+const NOBODY: u64 = 503;
+
 // === impl Refusal ===
 
 impl Refusal {
@@ -43,9 +46,14 @@ impl Refusal {
         Self { kind, code, text: text.into() }
     }
 
+    /// Whether nobody listens on the stream's subjects.
+    pub(crate) const fn is_nobody(&self) -> bool {
+        self.code == NOBODY
+    }
+
     /// Nobody listens on the stream's subjects.
     pub(crate) fn nobody() -> Self {
-        Self::new(503, "nobody leads the stream")
+        Self::new(NOBODY, "nobody leads the stream")
     }
 }
 

@@ -52,6 +52,11 @@ impl Scans {
         kept.insert(partition, (now, heads));
     }
 
+    /// Another log begins.
+    pub(crate) fn clear(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn drop(&self, partition: Partition) {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
     }

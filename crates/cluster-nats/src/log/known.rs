@@ -66,6 +66,11 @@ impl Known {
         });
     }
 
+    /// Another log begins: nothing of what was known is about it.
+    pub(crate) fn clear(&self) {
+        self.with(|halves| *halves = Halves::default());
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut Halves) -> T) -> T {
         work(&mut self.halves.lock().unwrap_or_else(PoisonError::into_inner))
     }

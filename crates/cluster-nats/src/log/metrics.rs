@@ -13,6 +13,7 @@ pub struct LogMetrics {
     pub(crate) full: IntCounter,
     pub(crate) unknown: IntCounter,
     pub(crate) behind: IntCounter,
+    pub(crate) renewed: IntCounter,
 }
 
 // === impl LogMetrics ===
@@ -53,6 +54,10 @@ impl LogMetrics {
             unknown: counter(
                 "stentor_log_unknown_total",
                 "Batches and records without an answer: nobody knows whether they were stored.",
+            )?,
+            renewed: counter(
+                "stentor_log_renewed_total",
+                "Times the log was found to be another one than before.",
             )?,
             behind: counter(
                 "stentor_log_reads_behind_total",

@@ -19,8 +19,9 @@ const CURSOR_TRIES: usize = 20;
 impl NatsLog {
     /// The stream's state, from its leader.
     pub(super) async fn info(&self) -> Result<State, LogError> {
-        let info = self.stream.get_info().await;
-        Ok(info.map_err(Trouble::of("asking about the stream"))?.state)
+        let info = self.stream.get_info().await.map_err(Trouble::of("asking about the stream"))?;
+        self.belongs_to(&info.config);
+        Ok(info.state)
     }
 
     pub(super) async fn scan_partition(
@@ -86,7 +87,7 @@ impl NatsLog {
     /// A cursor belongs to one log: one that outlived a stream that was lost would say that the history has
     /// what it never saw.
     fn cursor_key(&self, partition: Partition) -> String {
-        format!("{}.{:032x}.{partition}", self.settings.group.0, self.incarnation.0)
+        format!("{}.{:032x}.{partition}", self.settings.group.0, self.renewal.incarnation().0)
     }
 
     pub(super) async fn move_cursor(

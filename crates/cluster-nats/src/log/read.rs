@@ -68,7 +68,12 @@ impl NatsLog {
                 self.known.forget(entity);
                 return Ok(None);
             }
-            Err(error) => return Err(Trouble::of("reading a head")(error)),
+            Err(error) => {
+                if matches!(error.kind(), RawMessageErrorKind::JetStream(_)) {
+                    self.look_for_the_stream().await;
+                }
+                return Err(Trouble::of("reading a head")(error));
+            }
         };
         let sequence = Sequence(message.sequence);
         let marked = marked(entity, sequence, &message.headers)?;

@@ -52,6 +52,7 @@ pub(crate) struct Heard {
 struct Seen {
     heard: Duration,
     standing: Standing,
+    version: u32,
 }
 
 /// What is known of the others.
@@ -160,7 +161,8 @@ impl View {
             self.forget(now);
             return Heard { own: true, first: false };
         }
-        let seen = Seen { heard: now, standing: heartbeat.standing };
+        let Heartbeat { standing, version, .. } = heartbeat;
+        let seen = Seen { heard: now, standing, version };
         let has_room = self.others.len() < MEMBERS_MAX;
         match self.others.get_mut(member) {
             // What was on its way while it ended does not bring it back.
@@ -200,9 +202,15 @@ impl View {
 
     /// The other routers that may be given partitions.
     pub(crate) fn well_routers(&self, now: Duration) -> Vec<RouterId> {
+        self.routers_for(0, now)
+    }
+
+    /// Those of them that know this version of the rules.
+    pub(crate) fn routers_for(&self, version: u32, now: Duration) -> Vec<RouterId> {
         let well = self.others.iter().filter(|(member, seen)| {
             member.role == Role::Router
                 && seen.standing == Standing::Well
+                && seen.version >= version
                 && now.saturating_sub(seen.heard) < self.timings.takeover_after
         });
         let id = |member: &Member| RouterId {
@@ -257,7 +265,7 @@ mod tests {
     }
 
     fn well(at: Duration) -> Heartbeat {
-        Heartbeat { published: at, standing: Standing::Well }
+        Heartbeat { published: at, standing: Standing::Well, version: 1 }
     }
 
     /// Whether nobody may take what a router owns.
@@ -315,7 +323,7 @@ mod tests {
     fn a_goodbye_counts_at_once_and_for_ever() {
         let mut view = view();
         listen(&mut view, 0..=1);
-        let gone = Heartbeat { published: ms(1_000), standing: Standing::Gone };
+        let gone = Heartbeat { published: ms(1_000), standing: Standing::Gone, version: 1 };
         for other in [router("other").member(), member(Role::Gateway, "g", 7)] {
             view.hear(&other, well(ms(900)), ms(900));
             view.hear(&other, gone, ms(1_000));
@@ -350,9 +358,12 @@ mod tests {
         for (name, standing) in
             [("a", Standing::Well), ("b", Standing::Unfit), ("c", Standing::Draining)]
         {
-            view.hear(&router(name).member(), Heartbeat { published: ms(0), standing }, ms(1_000));
+            let heartbeat = Heartbeat { published: ms(0), standing, version: 1 };
+            view.hear(&router(name).member(), heartbeat, ms(1_000));
         }
         assert_eq!(view.well_routers(ms(1_500)), [router("a")]);
+        assert_eq!(view.routers_for(1, ms(1_500)), [router("a")]);
+        assert_eq!(view.routers_for(2, ms(1_500)), []);
     }
 
     #[test]

@@ -39,13 +39,18 @@ impl Keeper {
         }
     }
 
-    /// Gives away what others can take, and keeps the rest: bad service is better than none.
+    /// Gives everything away, to nobody if nobody else is there: no decision is better than a wrong one.
     pub(super) async fn hand_over_for_now(&mut self) {
-        if !self.members.view().well_routers(clock::now()).is_empty() {
-            for partition in self.held() {
-                self.release(partition, None).await;
-            }
+        for partition in self.held() {
+            self.release(partition, None).await;
         }
+    }
+
+    /// Gives a partition away in which something is for a later version, and does not take it again.
+    pub(super) async fn leave(&mut self, partition: Partition, version: u32) {
+        let needed = self.beyond.entry(partition).or_default();
+        *needed = version.max(*needed);
+        self.release(partition, None).await;
     }
 
     fn held(&self) -> Vec<Partition> {
@@ -98,7 +103,9 @@ impl Keeper {
         to: Option<RouterId>,
     ) {
         self.book.set(partition, Slot::Passing);
-        let well = self.members.view().well_routers(clock::now());
+        let needed = self.beyond.get(&partition).copied().unwrap_or_default();
+        let needed = needed.max(self.holdings.finalized());
+        let well = self.members.view().routers_for(needed, clock::now());
         let asked = to.filter(|to| well.contains(to));
         let owner = asked.or_else(|| rendezvous::first(&well, partition).cloned());
         let record = Record { owner, term: term.saturating_add(1) };
@@ -126,7 +133,16 @@ impl Keeper {
     /// The record is written: its owner can begin.
     pub(super) fn passed(&mut self, partition: Partition, known: Option<Known>) {
         self.book.set(partition, Slot::Free);
-        self.desk.metrics.given_up.with_label_values(&["handed_over"]).inc();
+        let why = if self.is_draining {
+            "handed_over"
+        } else if self.beyond.contains_key(&partition) {
+            "beyond"
+        } else if self.must_not_decide() {
+            "unfit"
+        } else {
+            "handed_over"
+        };
+        self.desk.metrics.given_up.with_label_values(&[why]).inc();
         if let Some(serving) = self.serving.remove(&partition) {
             self.lingering += 1;
             self.tasks.spawn(async move {

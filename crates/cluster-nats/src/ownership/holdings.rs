@@ -1,13 +1,17 @@
 //! What this router owns, for everybody in the process to look at without waiting.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use stentor_types::{PARTITIONS, Partition};
+
+use crate::version::FIRST;
 
 /// What this router owns.
 #[derive(Debug)]
 pub(crate) struct Holdings {
     slots: Vec<Holding>,
+    /// The version that the whole cluster has.
+    finalized: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -23,7 +27,18 @@ struct Holding {
 
 impl Holdings {
     pub(crate) fn new() -> Self {
-        Self { slots: (0..PARTITIONS).map(|_| Holding::default()).collect() }
+        let slots = (0..PARTITIONS).map(|_| Holding::default()).collect();
+        Self { slots, finalized: AtomicU32::new(FIRST) }
+    }
+
+    /// The version that the whole cluster has, as far as is known: it may have a higher one.
+    pub(crate) fn finalized(&self) -> u32 {
+        self.finalized.load(Ordering::Acquire)
+    }
+
+    /// The whole cluster has this version. It never has a lower one again.
+    pub(crate) fn finalize(&self, version: u32) {
+        self.finalized.fetch_max(version, Ordering::AcqRel);
     }
 
     /// It is this router's from now on.

@@ -21,23 +21,23 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    Holdings, Records,
+    Found, Holdings, Records,
     plan::{Book, May, Slot, Step, plan},
     record::{Known, Record},
-    records::{ReadError, WriteError},
+    records::{All, ReadError, WriteError},
 };
 use crate::{
     clock,
     connect::Connection,
     ingress::{Desk, Serving},
     members::{Members, RouterId, Standing},
-    readiness::{BusState, Trouble},
+    readiness::BusState,
     timings::Timings,
 };
 
 /// What has come of something that took time.
 pub(super) enum Outcome {
-    Read(Result<BTreeMap<Partition, Known>, ReadError>),
+    Read(Result<All, ReadError>),
     Claimed(Partition, Record, &'static str, Result<u64, WriteError>),
     Checked(Partition, u64, Result<Option<Known>, ReadError>),
     /// By how many microseconds this clock is ahead.
@@ -56,6 +56,8 @@ pub(crate) struct Keeper {
     pub(super) records: Records,
     pub(super) connection: Connection,
     pub(super) timings: Timings,
+    /// This machine's clock, which must agree with the broker's.
+    pub(super) wall: fn() -> SystemTime,
     pub(super) desk: Desk,
     pub(super) changes: mpsc::Sender<OwnershipChange>,
     pub(super) book: Book,
@@ -64,16 +66,18 @@ pub(crate) struct Keeper {
     pub(super) is_draining: bool,
     /// Partitions handed over whose askers are still sent away.
     pub(super) lingering: usize,
-    lost: mpsc::Receiver<Partition>,
-    state: watch::Sender<BusState>,
+    /// Partitions in which something is for a later version than this router has, and for which.
+    pub(super) beyond: BTreeMap<Partition, u32>,
+    found: mpsc::Receiver<Found>,
+    pub(super) state: watch::Sender<BusState>,
     checking: BTreeSet<Partition>,
-    taking_up: usize,
-    records_are_read: bool,
+    pub(super) taking_up: usize,
+    pub(super) records_are_read: bool,
     reading: bool,
     read_at: Option<Duration>,
     /// In microseconds.
-    clock_offset: Option<i128>,
-    compared_at: Option<Duration>,
+    pub(super) clock_offset: Option<i128>,
+    pub(super) compared_at: Option<Duration>,
     well_since: Option<Duration>,
     asked_at: Duration,
     ask_from: Option<Partition>,
@@ -90,9 +94,10 @@ impl Keeper {
         holdings: Arc<Holdings>,
         records: Records,
         timings: Timings,
+        wall: fn() -> SystemTime,
         desk: Desk,
         changes: mpsc::Sender<OwnershipChange>,
-        lost: mpsc::Receiver<Partition>,
+        found: mpsc::Receiver<Found>,
         state: watch::Sender<BusState>,
     ) -> Self {
         Self {
@@ -102,6 +107,7 @@ impl Keeper {
             records,
             connection: desk.connection.clone(),
             timings,
+            wall,
             desk,
             changes,
             book: Book::new(),
@@ -109,7 +115,8 @@ impl Keeper {
             tasks: JoinSet::new(),
             is_draining: false,
             lingering: 0,
-            lost,
+            beyond: BTreeMap::new(),
+            found,
             state,
             checking: BTreeSet::new(),
             taking_up: 0,
@@ -131,7 +138,7 @@ impl Keeper {
     /// Inputs of the loop:
     /// - tick: time to look at what is to be done;
     /// - tasks: what has come of something;
-    /// - lost: partitions that somebody else has, found out by the router;
+    /// - found: partitions that somebody else has, or has to have, found out by the router;
     /// - told: other routers, asking and giving;
     /// - drain: begins to hand over.
     pub(crate) async fn run(
@@ -149,7 +156,10 @@ impl Keeper {
                         self.conclude(outcome).await;
                     }
                 }
-                Some(partition) = self.lost.recv() => self.lose(partition).await,
+                Some(found) = self.found.recv() => match found {
+                    Found::Lost(partition) => self.lose(partition).await,
+                    Found::Beyond(partition, version) => self.leave(partition, version).await,
+                },
                 Some(message) = told.next() => self.hear(&message).await,
                 () = drain.cancelled(), if !self.is_draining => self.drain().await,
             }
@@ -165,7 +175,10 @@ impl Keeper {
     async fn look(&mut self) {
         let now = clock::now();
         let hears = self.members.view().hears_itself(now);
-        let is_fit = hears && self.records_are_read && self.clock_is_right() == Some(true);
+        let is_fit = hears
+            && self.records_are_read
+            && self.clock_is_right() == Some(true)
+            && self.outdated().is_none();
         if !is_fit {
             self.well_since = None;
         } else if self.well_since.is_none() {
@@ -179,7 +192,7 @@ impl Keeper {
         self.read(now);
         self.compare(now);
         self.check(hears);
-        if self.clock_is_right() == Some(false) && !self.is_draining {
+        if self.must_not_decide() && !self.is_draining {
             self.hand_over_for_now().await;
         }
         let well_for = self.well_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
@@ -189,7 +202,7 @@ impl Keeper {
         let take = is_fit && !self.is_draining;
         let first = Partition::all().next();
         let may = May { take, ask: self.ask_from.or(first).filter(|_| asks && take) };
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let unix = (self.wall)().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let steps =
             plan(&self.book, &self.members.view(), &self.me, may, &self.timings, (now, unix));
         for step in steps {
@@ -279,7 +292,7 @@ impl Keeper {
             return;
         }
         let (revision, term) = (known.revision, known.record.term);
-        if self.is_draining {
+        if self.is_draining || self.must_not_decide() || self.beyond.contains_key(&partition) {
             self.pass(partition, revision, term, None);
             return;
         }
@@ -322,11 +335,16 @@ impl Keeper {
         }
     }
 
-    fn note(&mut self, read: Result<BTreeMap<Partition, Known>, ReadError>) {
+    fn note(&mut self, read: Result<All, ReadError>) {
         self.reading = false;
         match read {
             Ok(all) => {
-                all.into_iter().for_each(|(partition, known)| self.book.learn(partition, known));
+                let All { partitions, finalized } = all;
+                for (partition, known) in partitions {
+                    self.book.learn(partition, known);
+                }
+                self.holdings.finalize(finalized);
+                self.desk.metrics.finalized.set(finalized.into());
                 self.records_are_read = true;
                 self.book.is_read = true;
             }
@@ -352,24 +370,6 @@ impl Keeper {
                 return Outcome::Read(Err(cause));
             }
             Outcome::Read(records.read_all().await)
-        });
-    }
-
-    /// Compares the clock with the broker's now and then, and at once until that has worked.
-    fn compare(&mut self, now: Duration) {
-        let every =
-            self.clock_offset.map_or(self.timings.records_every, |_| self.timings.clock_every);
-        let is_due = self.compared_at.is_none_or(|at| now >= at + every);
-        if !is_due || !self.book.is_read || !self.connection.is_up() {
-            return;
-        }
-        self.compared_at = Some(now);
-        let records = self.records.clone();
-        self.tasks.spawn(async move {
-            let before = unix_micros();
-            let time = records.time().await;
-            // The broker looked at its clock somewhere in between.
-            Outcome::Compared(time.map(|time| i128::midpoint(before, unix_micros()) - time))
         });
     }
 
@@ -402,47 +402,6 @@ impl Keeper {
             });
         }
     }
-
-    /// Nothing if the broker's time is not known.
-    fn clock_is_right(&self) -> Option<bool> {
-        let tolerance = self.timings.clock_tolerance.as_micros();
-        self.clock_offset.map(|offset| offset.unsigned_abs() <= tolerance)
-    }
-
-    fn show(&self) {
-        let mut troubles = Vec::new();
-        if !self.connection.is_up() {
-            troubles.push(Trouble::Unreachable);
-        } else if !self.members.view().hears_itself(clock::now()) {
-            troubles.push(Trouble::Unheard);
-        }
-        if !self.records_are_read {
-            troubles.push(Trouble::NoRecords);
-        }
-        match self.clock_is_right() {
-            Some(true) => {}
-            Some(false) => {
-                let seconds = self.clock_offset.unwrap_or_default() / 1_000_000;
-                troubles.push(Trouble::ClockOff(i64::try_from(seconds).unwrap_or(i64::MAX)));
-            }
-            None => troubles.push(Trouble::ClockUnknown),
-        }
-        let terms: Vec<_> =
-            Partition::all().filter_map(|partition| self.holdings.get(partition)).collect();
-        let owned = terms.len();
-        let highest = terms.iter().map(|(term, _)| *term).max().unwrap_or_default();
-        self.desk.metrics.owned.set(i64::try_from(owned).unwrap_or(i64::MAX));
-        self.desk.metrics.term.set(i64::try_from(highest).unwrap_or(i64::MAX));
-        let state = BusState { troubles, owned, taking_up: self.taking_up };
-        self.state.send_if_modified(|shown| {
-            let changed = *shown != state;
-            if shown.troubles != state.troubles {
-                info!(%state, "the bus");
-            }
-            *shown = state;
-            changed
-        });
-    }
 }
 
 impl std::fmt::Debug for Keeper {
@@ -464,9 +423,4 @@ impl std::fmt::Display for Chain<'_> {
         }
         Ok(())
     }
-}
-
-fn unix_micros() -> i128 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i128::try_from(now.as_micros()).unwrap_or_default()
 }

@@ -193,10 +193,10 @@ mod tests {
         let mut now = Duration::from_secs(100);
         let end = now + Duration::from_secs(seconds);
         while now <= end {
-            let well = Heartbeat { published: now, standing: Standing::Well };
+            let well = Heartbeat { published: now, standing: Standing::Well, version: 1 };
             view.hear(&me, well, now);
             for (other, standing) in others {
-                let heartbeat = Heartbeat { published: now, standing: *standing };
+                let heartbeat = Heartbeat { published: now, standing: *standing, version: 1 };
                 view.hear(&other.member(), heartbeat, now);
             }
             now += Duration::from_secs(1);

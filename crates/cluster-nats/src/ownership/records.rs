@@ -14,12 +14,12 @@ use futures_util::StreamExt;
 use stentor_types::Partition;
 
 use super::record::{Known, Record};
-use crate::{claims, connect::Connection};
+use crate::{claims, connect::Connection, version};
 
 /// The bucket.
 const BUCKET: &str = "STENTOR_owner";
 /// The stream in which the bucket lies.
-const STREAM: &str = "KV_STENTOR_owner";
+pub(crate) const STREAM: &str = "KV_STENTOR_owner";
 /// Where the bucket's keys lie.
 const PREFIX: &str = "$KV.STENTOR_owner.";
 /// How long all records together may take to be read.
@@ -49,6 +49,14 @@ pub(crate) enum WriteError {
     Conflict,
     /// Nobody knows. The next read tells.
     Unknown,
+}
+
+/// All records, as one reading gives them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct All {
+    pub(crate) partitions: BTreeMap<Partition, Known>,
+    /// The version that the whole cluster has.
+    pub(crate) finalized: u32,
 }
 
 /// The records of all partitions. A clone is a handle to the same ones.
@@ -85,12 +93,12 @@ impl Records {
     }
 
     /// All records, perhaps not the newest ones.
-    pub(crate) async fn read_all(&self) -> Result<BTreeMap<Partition, Known>, ReadError> {
+    pub(crate) async fn read_all(&self) -> Result<All, ReadError> {
         let reading = tokio::time::timeout(READ_ALL_FOR, self.read_all_slowly());
         reading.await.unwrap_or(Err(ReadError::Silent))
     }
 
-    async fn read_all_slowly(&self) -> Result<BTreeMap<Partition, Known>, ReadError> {
+    async fn read_all_slowly(&self) -> Result<All, ReadError> {
         let client = self.connection.client();
         let inbox = client.new_inbox();
         let server = |cause: async_nats::SubscribeError| ReadError::Server(Box::new(cause));
@@ -99,24 +107,29 @@ impl Records {
         let asked =
             client.publish_with_reply(format!("$JS.API.DIRECT.GET.{STREAM}"), inbox, body.into());
         asked.await.map_err(|cause| ReadError::Server(Box::new(cause)))?;
-        let mut records = BTreeMap::new();
+        let mut all = All { partitions: BTreeMap::new(), finalized: version::FIRST };
         while let Some(answer) = answers.next().await {
             match answer.status {
                 None => {}
                 // The end; or there is none.
                 Some(status) if status.as_u16() == 204 || status.as_u16() == 404 => {
-                    return Ok(records);
+                    return Ok(all);
                 }
                 Some(status) => return Err(ReadError::Status(status)),
             }
             let headers = answer.headers.as_ref().ok_or(ReadError::Malformed)?;
             let subject = headers.get(NATS_SUBJECT).map_or("", |subject| subject.as_str());
+            if subject == version::SUBJECT {
+                let read = version::parse(&answer.payload);
+                all.finalized = read.ok_or(ReadError::Malformed)?;
+                continue;
+            }
             // Other keys are the affair of a later version.
             let Some(partition) = partition_of(subject) else { continue };
             let revision = headers.get(NATS_SEQUENCE).and_then(|text| text.as_str().parse().ok());
             let record = Record::decode(&answer.payload);
             let known = revision.zip(record).ok_or(ReadError::Malformed)?;
-            records.insert(partition, Known { revision: known.0, record: known.1 });
+            all.partitions.insert(partition, Known { revision: known.0, record: known.1 });
         }
         Err(ReadError::Silent)
     }
@@ -194,6 +207,6 @@ mod tests {
             assert_eq!(partition_of(&subject_of(partition)), Some(partition));
         }
         assert_eq!(partition_of("$KV.STENTOR_owner.64"), None);
-        assert_eq!(partition_of("$KV.STENTOR_owner.cluster"), None);
+        assert_eq!(partition_of(version::SUBJECT), None);
     }
 }

@@ -94,6 +94,11 @@ pub(crate) async fn connect(url: &str, name: &str) -> Connection {
     soon("a connection", Connection::open(&settings)).await.unwrap()
 }
 
+/// Settings of a router with this name.
+pub(crate) fn settings(name: &str, timings: Timings) -> RouterBusSettings {
+    RouterBusSettings { timings, ..RouterBusSettings::new(MemberName::try_new(name).unwrap()) }
+}
+
 /// A router that answers requests with its own name.
 pub(crate) struct TestRouter {
     pub(crate) bus: RouterBus,
@@ -122,18 +127,20 @@ impl TestRouter {
     }
 
     pub(crate) async fn with(url: &str, name: &str, timings: Timings, requests_max: usize) -> Self {
-        let connection = connect(url, name).await;
+        let settings = RouterBusSettings { requests_max, ..settings(name, timings) };
+        Self::of(url, settings).await
+    }
+
+    pub(crate) async fn of(url: &str, settings: RouterBusSettings) -> Self {
+        let name = settings.name.to_string();
+        let connection = connect(url, &name).await;
         let registry = Registry::new();
-        let settings = RouterBusSettings {
-            timings,
-            requests_max,
-            replicas: if url.contains(',') { 3 } else { 1 },
-            ..RouterBusSettings::new(MemberName::try_new(name).unwrap())
-        };
+        let settings =
+            RouterBusSettings { replicas: if url.contains(',') { 3 } else { 1 }, ..settings };
         let (bus, mut ends, running) = RouterBus::new(connection, settings, &registry).unwrap();
         let (seen, drain) = (Arc::new(Seen::default()), CancellationToken::new());
         let running = tokio::spawn(running.run(drain.clone()));
-        let (asked, watched, name) = (bus.clone(), Arc::clone(&seen), name.to_owned());
+        let (asked, watched) = (bus.clone(), Arc::clone(&seen));
         let serving = tokio::spawn(async move {
             loop {
                 tokio::select! {

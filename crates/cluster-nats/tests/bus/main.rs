@@ -10,6 +10,7 @@
 
 mod effects;
 mod faults;
+mod fitness;
 mod gateway;
 mod harness;
 mod ingress;

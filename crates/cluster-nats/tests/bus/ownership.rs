@@ -54,6 +54,28 @@ async fn two_routers_share_all_partitions_and_each_has_one_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn cluster_13_of_two_routers_that_take_the_same_partition_one_gets_it() {
+    let nats = Nats::start().await.unwrap();
+    let url = nats.url();
+    // Neither looks again: for each, what the other has taken still seems to be nobody's.
+    let timings = Timings { records_every: PATIENCE, ..hurried() };
+    let (a, b) = tokio::join!(
+        TestRouter::start(&url, "router-a", timings),
+        TestRouter::start(&url, "router-b", timings),
+    );
+    until("everything has an owner", || a.owned().len() + b.owned().len() >= 64).await;
+    // By then each has tried to take what seemed to be left over.
+    let race = timings.takeover_after * 2 + timings.first_claim_after;
+    stays("each has one owner", race, || a.owned().is_disjoint(&b.owned())).await;
+    assert_eq!(a.owned().len() + b.owned().len(), 64);
+    assert_eq!(a.told_count("lost") + b.told_count("lost"), 0);
+    let line = connect(&url, "reader").await;
+    let bucket = line.jetstream().get_stream("KV_STENTOR_owner").await.unwrap();
+    let written = bucket.cached_info().state.last_sequence;
+    assert_eq!(written, 64, "each record was written once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_is_handed_its_share_and_nothing_is_ever_taken_from_the_living() {
     let nats = Nats::start().await.unwrap();
     let old = TestRouter::start(&nats.url(), "router-a", hurried()).await;

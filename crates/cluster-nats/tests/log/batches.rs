@@ -104,6 +104,39 @@ async fn a_contested_record_is_found_by_halves_and_the_innocent_are_stored() {
 }
 
 #[tokio::test]
+async fn cluster_3_sessions_of_a_partition_just_taken_cannot_hold_up_those_of_others() {
+    let server = Server::start().await;
+    let (registry, metrics) = metrics();
+    let log = NatsLog::open(&server.connection, server.settings(), metrics).await.unwrap();
+    let rival = server.open(log_settings(&log, &server)).await;
+    // One partition was taken a moment ago, and whoever had it
+    // goes on for a while.
+    let taken = session(7).partition();
+    log.taken(taken);
+    for number in (0..400).filter(|number| session(*number).partition() == taken) {
+        put(&rival, record(&session(number), None, 1)).await;
+    }
+    let batch: Vec<_> = (0..400).map(|number| record(&session(number), None, 1)).collect();
+    let judged = log.append(batch.clone()).await.unwrap();
+    let mut lost = 0;
+    for (append, appended) in batch.iter().zip(&judged) {
+        let is_lost = matches!(appended, Appended::Conflict { .. });
+        assert_eq!(is_lost, append.entity.partition() == taken, "{}: {appended:?}", append.entity);
+        lost += u64::from(is_lost);
+    }
+    assert!(lost >= 5, "{lost}");
+    assert_eq!(count(&registry, "stentor_log_halvings_total"), 0, "nobody else was refused");
+    // Once written to, a session shares batches again.
+    let own = |number: u64, expected, n| record(&session(7 + 64 * number), expected, n);
+    let first = log.append((20..24).map(|number| own(number, None, 1)).collect()).await.unwrap();
+    let heads = places(&first);
+    let before = count(&registry, "stentor_log_batches_total");
+    let next = (20..24).zip(heads).map(|(number, head)| own(number, Some(head), 2)).collect();
+    assert_eq!(places(&log.append(next).await.unwrap()).len(), 4);
+    assert_eq!(count(&registry, "stentor_log_batches_total") - before, 1);
+}
+
+#[tokio::test]
 async fn effects_exist_if_and_only_if_their_record_does() {
     let server = Server::start().await;
     let log = server.log().await;

@@ -6,6 +6,7 @@ mod contract;
 mod faults;
 mod full;
 mod harness;
+mod lost;
 mod opening;
 mod partition;
 mod replicas;

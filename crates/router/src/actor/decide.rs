@@ -38,7 +38,10 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
             if let Some(fail_point) = &shared.fail_point {
                 inputs.iter().for_each(|input| fail_point(input));
             }
-            let commit = self.session.decide(inputs, &context);
+            let mut commit = self.session.decide(inputs, &context);
+            if let Some(later) = shared.later() {
+                later.decided(&mut commit);
+            }
             let mut after = self.session.clone();
             after.apply(&commit);
             (commit, after)

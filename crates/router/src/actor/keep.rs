@@ -6,7 +6,7 @@ use stentor_cluster::{Effects, Fanout, Log, Ownership};
 use stentor_postoffice::State;
 use stentor_store::{SessionRow, Store};
 use stentor_types::{EventNumber, Sequence};
-use stentor_wire::encode_snapshot;
+use stentor_wire::encode_snapshot_for;
 
 use super::Actor;
 use crate::rules;
@@ -31,7 +31,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
             first: EventNumber(1),
             at: state.last_at,
             log: origin.log,
-            state: encode_snapshot(&state),
+            state: encode_snapshot_for(&state, shared.min_logic()),
         };
         backlog.row(&self.key.entity(), covers, row);
     }

@@ -6,7 +6,7 @@ use stentor_cluster::{Append, Appended, Effects, Fanout, Header, Log, Ownership}
 use stentor_postoffice::{Commit, Session};
 use stentor_store::Store;
 use stentor_types::{CommitId, EventNumber, Input, Reply, Sequence};
-use stentor_wire::{CommitRecord, decode_commit, encode_commit, encode_snapshot};
+use stentor_wire::{CommitRecord, decode_commit_by, encode_commit, encode_snapshot_for};
 use tracing::{info, warn};
 
 use super::{Actor, Trouble};
@@ -63,6 +63,11 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
 
     fn written(&mut self, record: &CommitRecord) {
         let commit = &record.commit;
+        let renewed = self.origin.is_some_and(|origin| origin.epoch != commit.epoch);
+        if renewed && commit.effects.is_empty() {
+            // An open attempt goes by the name of another numbering from now on.
+            self.unsent = self.session.open_effect();
+        }
         self.origin = Some(Origin { epoch: commit.epoch, log: record.log_incarnation });
         self.since_snapshot = self.since_snapshot.saturating_add(1);
         if record.snapshot.is_some() {
@@ -81,10 +86,14 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
         record.id = CommitId(shared.random.id());
         record.writer = shared.writer;
         record.log_incarnation = shared.log.incarnation();
+        record.min_logic = shared.min_logic();
+        if let Some(later) = shared.later() {
+            later.written(&mut record);
+        }
         let due = self.rests || self.since_snapshot >= SNAPSHOT_EVERY || self.snapshot_is_old();
         // What the first commit of all makes is told by itself.
         let due = due && commit.first > EventNumber(1);
-        record.snapshot = due.then(|| encode_snapshot(after.state()));
+        record.snapshot = due.then(|| encode_snapshot_for(after.state(), record.min_logic));
         if record.snapshot.is_some() && encode_commit(&record).len() > RECORD_BYTES_MAX {
             record.snapshot = None;
         }
@@ -147,11 +156,28 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
         let sequence = head?;
         let records = self.actors.shared().log.read(&self.key.entity(), sequence, 1).await.ok()?;
         let record = records.first().filter(|record| record.sequence == sequence)?;
-        let decoded = decode_commit(&record.record).ok()?;
+        // Whatever it is for: only its name counts.
+        let decoded = decode_commit_by(&record.record, u32::MAX).ok()?;
         (decoded.id == id).then_some(sequence)
     }
 
+    /// Whether the log is lost together with everything that this session follows. Then nothing is as new as
+    /// what is in memory: nobody else has served it since, and nobody has written to the new log.
+    async fn has_lost_its_log(&self) -> Option<Origin> {
+        let shared = self.actors.shared();
+        let origin = self.origin.filter(|origin| origin.log != shared.log.incarnation())?;
+        let head = shared.log.head(&self.key.entity()).await.ok()?;
+        (self.head.is_some() && head.is_none()).then_some(origin)
+    }
+
     async fn reload(&mut self) -> Result<(), Trouble> {
+        if let Some(origin) = self.has_lost_its_log().await {
+            let shared = self.actors.shared();
+            self.session = load::renewed(shared, self.session.clone(), [Some(origin.epoch)]);
+            (self.head, self.since_snapshot) = (None, u32::MAX);
+            warn!(app = %self.key.app, session = %self.key.session, epoch = %self.session.state().epoch, "the log of the session is lost; it goes on from memory and begins a new numbering");
+            return Ok(());
+        }
         info!(app = %self.key.app, session = %self.key.session, "somebody else has written to the session; it is loaded again");
         let known = self.origin.map(|origin| (origin.epoch, self.session.state().n));
         match load::load(self.actors.shared(), &self.key, known).await {
@@ -164,6 +190,11 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
                 Ok(())
             }
             Err(cause) => {
+                let (shared, partition) = (self.actors.shared(), self.key.session.partition());
+                let needed = cause.needs_logic();
+                if let Some(moved) = needed.and_then(|needed| shared.give_up(partition, needed)) {
+                    return Err(moved);
+                }
                 let chain = crate::metrics::chain(&cause);
                 warn!(app = %self.key.app, session = %self.key.session, cause = chain, "session could not be loaded again");
                 Err(if cause.is_damage() { Trouble::Damaged } else { Trouble::TryAgain })

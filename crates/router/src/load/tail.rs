@@ -4,7 +4,7 @@ use stentor_cluster::{Head, Log};
 use stentor_postoffice::Session;
 use stentor_store::SessionRow;
 use stentor_types::{Epoch, EventNumber, Incarnation, Sequence, SessionId, Timestamp};
-use stentor_wire::{CommitRecord, decode_commit, decode_snapshot};
+use stentor_wire::{CommitRecord, decode_commit_by, decode_snapshot_by};
 
 use super::LoadError;
 use crate::{Shared, actors::Key, history::Recent};
@@ -46,7 +46,7 @@ impl Tail {
             let page = shared.log.read(&entity, from, PAGE_BYTES).await?;
             let Some(last) = page.last().map(|record| record.sequence) else { return Ok(None) };
             for record in page {
-                commits.push(decode_commit(&record.record)?);
+                commits.push(decode_commit_by(&record.record, shared.logic)?);
             }
             if last >= head.sequence {
                 break;
@@ -71,6 +71,7 @@ impl Tail {
         &self,
         id: SessionId,
         row: Option<&SessionRow>,
+        logic: u32,
     ) -> Result<(Session, Recent), LoadError> {
         let mut recent = Recent::default();
         let mut folded: Option<Session> = None;
@@ -88,7 +89,9 @@ impl Tail {
                     session.apply(commit);
                     Some(session)
                 }
-                (_, Some(snapshot)) => Some(Session::restore(id, decode_snapshot(snapshot)?)),
+                (_, Some(snapshot)) => {
+                    Some(Session::restore(id, decode_snapshot_by(snapshot, logic)?))
+                }
                 (None, None) if commit.first == EventNumber(1) => {
                     let mut session = Session::new(id, commit.epoch);
                     session.apply(commit);
@@ -96,8 +99,8 @@ impl Tail {
                 }
                 _ => {
                     let row = row.filter(|row| row.projected.next() >= commit.first);
-                    let mut session =
-                        Session::restore(id, decode_snapshot(&row.ok_or(LoadError::Hole)?.state)?);
+                    let state = &row.ok_or(LoadError::Hole)?.state;
+                    let mut session = Session::restore(id, decode_snapshot_by(state, logic)?);
                     let next = session.state().n.next();
                     if next == commit.first {
                         session.apply(commit);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stentor_cluster::EntityKind;
 use stentor_store::{DirectoryRow, Projection, Store, StoreError, StoredEvent};
 use stentor_types::Sequence;
-use stentor_wire::{DecodeError, decode_commit};
+use stentor_wire::{DecodeError, decode_commit_by};
 use tokio::time::timeout;
 
 use super::backlog::Job;
@@ -38,7 +38,8 @@ pub(super) async fn write<S: Store>(store: &S, job: &Job) -> Result<(), WriteErr
     let mut events = Vec::new();
     let mut unreadable = None;
     for (sequence, _, record) in &job.records {
-        match decode_commit(record) {
+        // Nothing is decided here: whatever version a record is for, its events are copied as they are.
+        match decode_commit_by(record, u32::MAX) {
             Ok(decoded) => {
                 let at = decoded.commit.at;
                 let numbered = decoded.commit.events.iter().zip(decoded.events);

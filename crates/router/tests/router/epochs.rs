@@ -385,3 +385,36 @@ async fn p7_what_only_the_store_could_tell_is_refused_for_now_and_what_is_new_be
     assert!(store.session(&town.app, session).await.unwrap().is_some());
     town.close().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn f20_a_log_that_is_lost_under_a_router_costs_no_message_of_a_session_in_memory() {
+    let ((log, store), (_, config)) = (parts(), clock());
+    let mut town = Town::open_shared(&log, &store, 1, config);
+    let mut socket = town.socket(1, "user-a");
+    let epoch = town.attach(&mut socket, Some("claimed")).await.epoch;
+    town.say(&mut socket, "one").await;
+    let effect = town.effect().await;
+    let session = socket.session.unwrap();
+    let before = town.events(session).await;
+    // The history may have nothing of it yet.
+    log.lose(Incarnation(2));
+    let said = town.say(&mut socket, "two").await;
+    assert!(matches!(said, pb::input_reply::Kind::Committed(_)), "{said:?}");
+    let again = open(&town, &socket).await;
+    assert!(again.epoch > epoch, "a client that resumes is told so");
+    let all = town.events(session).await;
+    assert_eq!(all[..before.len()], before, "what was acknowledged is still there");
+    assert!(all.iter().zip(1..).all(|(event, n)| event.n.0 == n), "dense across epochs");
+    // The question that is open goes by its new name, and is answered once.
+    let renewed = town.effect().await;
+    assert_eq!((renewed.turn, renewed.attempt), (effect.turn, effect.attempt));
+    assert_eq!(renewed.epoch, again.epoch);
+    town.answer(&renewed, "an answer").await;
+    assert_eq!(texts(&town.events(session).await)[..3], ["one", "two", "an answer"]);
+    // The directory is not lost either.
+    let mut second = town.socket(2, "user-a");
+    town.attach(&mut second, Some("claimed")).await;
+    assert_eq!(second.session, Some(session));
+    projected(&town, &log, session).await;
+    town.close().await;
+}

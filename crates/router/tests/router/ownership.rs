@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use bytes::Bytes;
@@ -11,10 +11,13 @@ use stentor_cluster::{
     local::{LocalBus, LocalEnds},
     memory::MemoryLog,
 };
-use stentor_router::Config;
+use stentor_postoffice::Commit;
+use stentor_router::{Config, Later};
 use stentor_store::memory::MemoryStore;
-use stentor_types::{AppId, EventKind, GatewayId, Partition};
-use stentor_wire::pb;
+use stentor_types::{
+    AppId, Event, EventKind, EventNumber, GatewayId, Partition, Sequence, SessionId,
+};
+use stentor_wire::{CommitRecord, LOGIC, decode_commit_by, pb};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -30,6 +33,8 @@ struct ClusterBus {
     /// What [`Ownership`] says of every partition.
     mine: AtomicBool,
     gone: Mutex<Vec<GatewayId>>,
+    finalized: AtomicU32,
+    beyond: Mutex<Vec<(Partition, u32)>>,
 }
 
 impl Fanout for ClusterBus {
@@ -62,6 +67,15 @@ impl Ownership for ClusterBus {
     async fn confirm(&self, _: Partition) -> bool {
         self.mine.load(Ordering::SeqCst)
     }
+
+    fn finalized(&self) -> u32 {
+        self.finalized.load(Ordering::SeqCst)
+    }
+
+    fn is_beyond(&self, partition: Partition, version: u32) -> bool {
+        self.beyond.lock().unwrap().push((partition, version));
+        true
+    }
 }
 
 struct Cluster {
@@ -82,6 +96,8 @@ fn open_with(log: &Arc<MemoryLog>, store: &Arc<MemoryStore>, config: Config) -> 
         inner: inner.clone(),
         mine: AtomicBool::new(true),
         gone: Mutex::default(),
+        finalized: AtomicU32::new(LOGIC),
+        beyond: Mutex::default(),
     });
     let (apps, routers_bus) = (harness::apps(), Arc::clone(&bus));
     let town = Town::open_on(log, store, apps, 1, config, routers_bus, (inner, ends));
@@ -290,4 +306,85 @@ async fn cluster_16_a_new_owner_repeats_the_heads_of_connected_sessions() {
     };
     assert_eq!(head.n, last.0, "told before anything else happens");
     assert_eq!(head.connections, [1]);
+}
+
+/// A version that writes an event of its own with every commit.
+#[derive(Debug)]
+struct Tomorrow;
+
+impl Later for Tomorrow {
+    fn decided(&self, commit: &mut Commit) {
+        let Some(last) = commit.events.last().cloned() else { return };
+        let kind = EventKind::Unknown;
+        commit.events.push(Event { n: EventNumber(last.n.0 + 1), kind, ..last });
+    }
+
+    fn written(&self, record: &mut CommitRecord) {
+        assert_eq!(record.min_logic, LOGIC + 1);
+    }
+}
+
+fn tomorrow() -> Config {
+    Config { logic: LOGIC + 1, later: Some(Arc::new(Tomorrow)), ..Config::default() }
+}
+
+/// For which version each record of a session is, and how many of its events are of no known kind.
+async fn written(log: &MemoryLog, town: &Town, session: SessionId) -> Vec<(u32, usize)> {
+    let records = log.read(&entity(town, session), Sequence(0), usize::MAX).await.unwrap();
+    let written = records.iter().map(|record| {
+        let record = decode_commit_by(&record.record, LOGIC + 1).unwrap();
+        let unknown = record.commit.events.iter().filter(|event| event.kind == EventKind::Unknown);
+        (record.min_logic, unknown.count())
+    });
+    written.collect()
+}
+
+#[tokio::test]
+async fn cluster_25_nothing_new_is_written_before_the_cluster_has_left_the_old_version_behind() {
+    let (log, store) = parts();
+    let (old, new) = (open(&log, &store), open_with(&log, &store, tomorrow()));
+    let mut socket = new.town.socket(1, "user-a");
+    let partition = socket.visitor.placement.partition();
+    new.take(partition).await;
+    new.town.attach(&mut socket, Some("claimed")).await;
+    new.town.say(&mut socket, "one").await;
+    let session = socket.session.unwrap();
+    // Back to the version before, and on again.
+    new.release(partition).await;
+    old.take(partition).await;
+    assert!(!is_again(&old.town.say(&mut socket, "two").await));
+    old.release(partition).await;
+    new.take(partition).await;
+    new.town.say(&mut socket, "three").await;
+    let before = written(&log, &new.town, session).await;
+    assert!(before.iter().all(|record| *record == (LOGIC, 0)), "{before:?}");
+    new.bus.finalized.store(LOGIC + 1, Ordering::SeqCst);
+    new.town.say(&mut socket, "four").await;
+    let after = written(&log, &new.town, session).await;
+    assert_eq!(after[before.len()..], [(LOGIC + 1, 1)]);
+    assert_eq!(old.bus.beyond.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn cluster_25_what_is_for_a_later_version_is_left_to_others_and_never_written_back() {
+    let (log, store) = parts();
+    let (old, new) = (open(&log, &store), open_with(&log, &store, tomorrow()));
+    new.bus.finalized.store(LOGIC + 1, Ordering::SeqCst);
+    let mut socket = new.town.socket(1, "user-a");
+    let partition = socket.visitor.placement.partition();
+    new.take(partition).await;
+    new.town.attach(&mut socket, Some("claimed")).await;
+    new.town.say(&mut socket, "one").await;
+    new.release(partition).await;
+    let before = log.heads(partition, None, 10).await.unwrap();
+    // It knows nothing of the later version, and takes the partition.
+    old.take(partition).await;
+    assert!(is_again(&old.town.say(&mut socket, "two").await));
+    let attach = pb::AttachInput { claimed: Some("claimed".into()), ..Default::default() };
+    let attach = pb::connection_input::Kind::Attach(attach);
+    assert!(is_again(&old.town.send(&socket, attach).await), "nor is a directory read");
+    assert_eq!(log.heads(partition, None, 10).await.unwrap(), before);
+    let beyond = old.bus.beyond.lock().unwrap().clone();
+    assert!(beyond.len() >= 2, "{beyond:?}");
+    assert!(beyond.iter().all(|found| *found == (partition, LOGIC + 1)), "{beyond:?}");
 }

@@ -23,6 +23,23 @@ pub(crate) enum LogCommand {
     Fence(Fence),
 }
 
+/// What can be done about versions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UpgradeCommand {
+    /// Which version has the cluster, which has each member, and what is to be done next?
+    Status(Upgrade),
+    /// Once every member has the new version: let it write what the version before does not know. There is
+    /// no way back.
+    Finalize(Upgrade),
+}
+
+/// Flags of `upgrade`.
+#[derive(Debug, Args)]
+pub(crate) struct Upgrade {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+}
+
 /// Flags of `log fence`.
 #[derive(Debug, Args)]
 pub(crate) struct Fence {

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use stentor_apps::AppSet;
 use stentor_cluster_nats::{
     Connection, ConnectionSettings, LogMetrics, LogSettings, Login, MemberName, NatsLog, OpenError,
-    StateReceiver,
+    StateReceiver, VersionError,
 };
 use stentor_service::{Database, Nats};
 use stentor_store_scylla::{Options, Replication, Retention, ScyllaStore, State};
@@ -21,6 +21,8 @@ use super::{Process, problem};
 
 /// Between two tries to reach something.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often is looked whether the cluster has left this version behind.
+const VERSION_EVERY: Duration = Duration::from_secs(10);
 
 /// The settings of NATS, which a member cannot do without.
 pub(super) fn nats(process: &Process) -> anyhow::Result<&Nats> {
@@ -61,6 +63,55 @@ pub(super) async fn connect(
             () = drain.cancelled() => return Ok(None),
         }
     }
+}
+
+/// Makes sure that this program may take part: what a cluster has left behind does not come back. Nothing if
+/// the process is to stop meanwhile.
+pub(super) async fn admit(
+    process: &Process,
+    connection: &Connection,
+    drain: &CancellationToken,
+) -> anyhow::Result<Option<()>> {
+    let check = process.readiness.check("version");
+    loop {
+        let error = match stentor_cluster_nats::finalized(connection).await {
+            Ok(needed) => {
+                outdated(needed).map_or(Ok(()), |why| Err(anyhow::anyhow!("version: {why}")))?;
+                break;
+            }
+            // Nobody has run yet, or the broker has no leader: what is served meanwhile is looked at later.
+            Err(VersionError::Nobody) => break,
+            Err(error) => error,
+        };
+        check.fails(&chain(&error));
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN) => {}
+            () = drain.cancelled() => return Ok(None),
+        }
+    }
+    check.holds();
+    let connection = connection.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(VERSION_EVERY).await;
+            // What cannot be asked just now was true before.
+            if let Ok(needed) = stentor_cluster_nats::finalized(&connection).await {
+                outdated(needed).map_or_else(|| check.holds(), |why| check.fails(&why));
+            }
+        }
+    });
+    Ok(Some(()))
+}
+
+/// Why this program may not take part in a cluster of this version, and what to do.
+fn outdated(needed: u32) -> Option<String> {
+    let known = super::version();
+    (needed > known).then(|| {
+        format!(
+            "the cluster was finalized at version {needed} and this program knows {known}: it would not \
+             understand what others write; start the program of the other members"
+        )
+    })
 }
 
 /// Opens the log, however long it takes until its servers are there.

@@ -10,7 +10,7 @@ use stentor_cluster_nats::{
 };
 use stentor_connector::Connector;
 use stentor_gateway::Gateway;
-use stentor_router::{CommitLimits, History, Router};
+use stentor_router::{CommitLimits, History, Later, Router};
 use stentor_service::{Config, shutdown_signal};
 use stentor_store::{Store, absent::NoStore};
 use stentor_telemetry::VERSION;
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::{Process, bind, cluster, login_key, problem, random_number, run};
+use super::{Process, bind, cluster, login_key, problem, random_number, run, version};
 use crate::cli::Member;
 
 /// Effects that one connector works on or keeps waiting at the same time.
@@ -86,8 +86,14 @@ async fn serve_gateway(config: Config) -> anyhow::Result<ExitCode> {
     let Some(connection) = cluster::connect(&process, "gateway", &drain).await? else {
         return Ok(ExitCode::SUCCESS);
     };
+    if cluster::admit(&process, &connection, &drain).await?.is_none() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let id = GatewayId(random_number()?);
-    let settings = GatewayBusSettings::new(cluster::name(&process)?, id);
+    let settings = GatewayBusSettings {
+        version: version(),
+        ..GatewayBusSettings::new(cluster::name(&process)?, id)
+    };
     let (bus, ends, running) = GatewayBus::new(connection.clone(), settings, &process.registry)?;
     let bus_stop = CancellationToken::new();
     let mut listening = tokio::spawn(running.run(bus_stop.clone()));
@@ -141,17 +147,23 @@ async fn route<S: Store>(
     let Some(connection) = cluster::connect(process, "router", &drain).await? else {
         return Ok(ExitCode::SUCCESS);
     };
+    if cluster::admit(process, &connection, &drain).await?.is_none() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let Some(log) = cluster::open_log(process, &connection, &drain).await? else {
         return Ok(ExitCode::SUCCESS);
     };
     let settings = RouterBusSettings {
         replicas: cluster::nats(process)?.replicas,
+        version: version(),
         ..RouterBusSettings::new(cluster::name(process)?)
     };
     let (bus, ends, running) = RouterBus::new(connection.clone(), settings, &process.registry)?;
     let router_config = stentor_router::Config {
         commits: CommitLimits { commits: process.config.max_commits, ..CommitLimits::default() },
         history,
+        logic: version(),
+        later: later(),
         ..stentor_router::Config::default()
     };
     let (log, store, bus) = (Arc::new(log), Arc::new(store), Arc::new(bus));
@@ -195,9 +207,13 @@ async fn serve_connector(config: Config) -> anyhow::Result<ExitCode> {
     let Some(connection) = cluster::connect(&process, "connector", &drain).await? else {
         return Ok(ExitCode::SUCCESS);
     };
+    if cluster::admit(&process, &connection, &drain).await?.is_none() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let stream = LogSettings::new(Vec::new()).stream_name();
     let settings = ConnectorBusSettings {
         open_max: EFFECTS_OPEN_MAX,
+        version: version(),
         ..ConnectorBusSettings::new(cluster::name(&process)?, &stream)
     };
     let (bus, ends, running) = ConnectorBus::new(connection.clone(), settings, &process.registry)?;
@@ -231,6 +247,15 @@ async fn serve_connector(config: Config) -> anyhow::Result<ExitCode> {
     };
     finish(&process, ended).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What this version writes that the one before did not: nothing so far.
+fn later() -> Option<Arc<dyn Later>> {
+    #[cfg(feature = "tomorrow")]
+    if super::tomorrow::is_today() {
+        return Some(Arc::new(super::tomorrow::Tomorrow));
+    }
+    None
 }
 
 /// Waits for the end, as long as the drain window is open.

@@ -22,6 +22,8 @@ const NATS_USERS: [&str; 5] = ["gateway", "router", "connector", "operator", "sy
 
 /// One more than deployments have: whoever counts what goes over the bus. It hears all and says nothing.
 pub(super) const TAP: &str = "tap";
+/// And another one: whoever may delete what must not be deleted. The password is the name.
+const VANDAL: &str = "vandal";
 /// Where the users of our account begin, in [`ACCOUNTS`].
 const FIRST_USER: &str = "jetstream: enabled\n    users: [\n";
 
@@ -118,7 +120,9 @@ impl Places {
         anyhow::ensure!(ACCOUNTS.contains(FIRST_USER), "the accounts of NATS begin otherwise");
         let tap = format!(
             "{FIRST_USER}      {{ user: {TAP}, password: {TAP}, permissions {{ publish {{ deny: [\">\"] }}, \
-             subscribe {{ allow: [\">\"] }} }} }}\n"
+             subscribe {{ allow: [\">\"] }} }} }}\n      \
+             {{ user: {VANDAL}, password: {VANDAL}, permissions {{ \
+             publish {{ allow: [\"$JS.API.STREAM.DELETE.*\"] }}, subscribe {{ allow: [\"_INBOX.>\"] }} }} }}\n"
         );
         text.push_str(&ACCOUNTS.replacen(FIRST_USER, &tap, 1));
         Ok(text)

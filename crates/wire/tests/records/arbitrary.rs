@@ -11,7 +11,7 @@ use stentor_types::{
     Incarnation, Mid, Notice, Permissions, PlacementKey, RejectCode, Role, Said, Sequence,
     SessionId, Stamp, Timestamp, TurnEnd, UserKey,
 };
-use stentor_wire::{CommitRecord, DirectoryRecord, encode_event};
+use stentor_wire::{CommitRecord, DirectoryRecord, LOGIC, encode_event};
 
 pub(crate) fn event() -> impl Strategy<Value = Event> {
     let audience = select(vec![Audience::All, Audience::Staff]);
@@ -41,6 +41,7 @@ pub(crate) fn record() -> impl Strategy<Value = CommitRecord> {
             id: CommitId(id),
             writer,
             log_incarnation: Incarnation(log),
+            min_logic: LOGIC,
             events: events.iter().map(encode_event).collect(),
             commit: Commit {
                 epoch: Epoch(epoch),
@@ -70,6 +71,7 @@ pub(crate) fn directory() -> impl Strategy<Value = DirectoryRecord> {
         id: CommitId(id),
         at: Timestamp(at),
         log_incarnation: Incarnation(log),
+        min_logic: LOGIC,
         directory: Directory { entries },
     })
 }

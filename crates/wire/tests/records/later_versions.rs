@@ -4,7 +4,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use stentor_types::{Audience, EventKind, EventNumber, Stamp};
 use stentor_wire::{
-    DecodeError, decode_commit, decode_event, decode_snapshot, encode_commit, encode_snapshot, pb,
+    DecodeError, LOGIC, decode_commit, decode_commit_by, decode_event, decode_snapshot,
+    decode_snapshot_by, encode_commit, encode_snapshot, encode_snapshot_for, pb,
 };
 
 use crate::{damage::sealed, samples};
@@ -86,4 +87,27 @@ fn records_that_this_version_must_not_read_are_refused() {
     snapshot.format = 2;
     let refused = decode_snapshot(&snapshot.encode_to_vec().into());
     assert!(matches!(refused, Err(DecodeError::NewerFormat(2))));
+}
+
+#[test]
+fn whoever_decides_by_later_rules_reads_what_needs_them_and_passes_it_on() {
+    let mut record = parts();
+    record.min_logic = LOGIC + 1;
+    let bytes = sealed(&record.encode_to_vec());
+    assert!(matches!(decode_commit(&bytes), Err(DecodeError::NewerLogic(_))));
+    let decoded = decode_commit_by(&bytes, LOGIC + 1).unwrap();
+    assert_eq!(decoded.min_logic, LOGIC + 1);
+    assert_eq!(encode_commit(&decoded), bytes, "passed on for the same readers");
+}
+
+#[test]
+fn a_state_is_not_decided_from_by_lower_rules_than_it_was_made_by() {
+    let session = samples::session();
+    let state = session.state();
+    let later = encode_snapshot_for(state, LOGIC + 1);
+    assert!(matches!(decode_snapshot(&later), Err(DecodeError::NewerLogic(_))));
+    assert_eq!(&decode_snapshot_by(&later, LOGIC + 1).unwrap(), state);
+    // For readers of the first version not even the field is there.
+    let first = pb::Snapshot::decode(encode_snapshot_for(state, 1)).unwrap();
+    assert_eq!(first.min_logic, 0);
 }

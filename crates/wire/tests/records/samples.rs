@@ -6,7 +6,7 @@ use stentor_types::{
     Audience, ClientInstance, CommitId, Event, EventKind, EventNumber, Incarnation, Mid, Notice,
     RejectCode, Sequence, Stamp, Timestamp,
 };
-use stentor_wire::{CommitRecord, DirectoryRecord, encode_event, encode_snapshot};
+use stentor_wire::{CommitRecord, DirectoryRecord, LOGIC, encode_event, encode_snapshot};
 
 use crate::{
     arbitrary::app,
@@ -87,6 +87,7 @@ pub(crate) fn commit() -> CommitRecord {
         id: CommitId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
         writer: 0xfeed,
         log_incarnation: Incarnation(7),
+        min_logic: LOGIC,
         events: commit.events.iter().map(encode_event).collect(),
         snapshot: Some(encode_snapshot(run.session.state())),
         commit,
@@ -108,6 +109,7 @@ pub(crate) fn directory() -> DirectoryRecord {
         id: CommitId(1),
         at: Timestamp(1_800_000_000_000_000),
         log_incarnation: Incarnation(7),
+        min_logic: LOGIC,
         directory: Directory {
             entries: vec![entry(Some("stentor-widget-session-1"), 5), entry(None, 3)],
         },

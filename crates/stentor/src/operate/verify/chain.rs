@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use stentor_cluster::{Entity, EntityKind, Header, Record};
 use stentor_types::{AppId, Epoch, EventNumber, Sequence, SessionId, Timestamp};
-use stentor_wire::{CommitRecord, decode_commit, decode_directory};
+use stentor_wire::{CommitRecord, decode_commit_by, decode_directory_by};
 
 use super::report::Report;
 
@@ -70,7 +70,7 @@ impl Chains {
         let (commit, previous, at) = match entity.kind {
             EntityKind::Session(_) => {
                 report.sessions += u64::from(begins);
-                match decode_commit(&record.record) {
+                match decode_commit_by(&record.record, u32::MAX) {
                     Ok(commit) => {
                         let (previous, at) = (commit.previous, commit.commit.at);
                         (Some(commit), previous, at)
@@ -80,7 +80,7 @@ impl Chains {
             }
             EntityKind::Directory(..) => {
                 report.directories += u64::from(begins);
-                match decode_directory(&record.record) {
+                match decode_directory_by(&record.record, u32::MAX) {
                     Ok(directory) => (None, directory.previous, directory.at),
                     Err(error) => return chain.unreadable(record, &name, &error, report),
                 }

@@ -2,6 +2,7 @@
 //! history. The numbers are those of the rules that the log and its owners follow.
 
 mod owners;
+mod versions;
 
 use super::{CaughtBy, Mutant, Servers};
 
@@ -38,7 +39,7 @@ const fn database(filter: &'static str) -> CaughtBy {
 
 /// All of them.
 pub(super) fn mutants() -> impl Iterator<Item = &'static Mutant> {
-    MUTANTS.iter().chain(owners::MUTANTS)
+    MUTANTS.iter().chain(owners::MUTANTS).chain(versions::MUTANTS)
 }
 
 /// Writing, keeping and numbering.
@@ -255,7 +256,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "cluster 11: a router whose clock is off goes on",
-        file: "crates/cluster-nats/src/ownership/keeper.rs",
+        file: "crates/cluster-nats/src/ownership/fitness.rs",
         find: "self.clock_offset.map(|offset| offset.unsigned_abs() <= tolerance)",
         replace: "self.clock_offset.map(|offset| offset.unsigned_abs() <= tolerance.max(u128::MAX))",
         caught_by: nats_bus("a_router_whose_clock_is_off_takes_nothing_and_says_so"),

@@ -230,8 +230,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "cluster 25: a record of a later version is read",
         file: "crates/wire/src/commit.rs",
-        find: "if min_logic > LOGIC {",
-        replace: "if min_logic > LOGIC * 1_000_000 {",
+        find: "if min_logic > logic {",
+        replace: "if min_logic / 1_000_000 > logic {",
         caught_by: CaughtBy::TestOf {
             package: "stentor-wire",
             target: "records",
