@@ -7,6 +7,8 @@ mod chance;
 mod claims;
 mod clock;
 mod connect;
+mod dead;
+mod disk;
 mod effects;
 mod fanout;
 mod ingress;
@@ -20,6 +22,7 @@ mod readiness;
 mod stream;
 pub mod subjects;
 mod timings;
+mod trying;
 mod version;
 
 pub use self::{
@@ -29,6 +32,7 @@ pub use self::{
         RunningConnectorBus, RunningGatewayBus, RunningRouterBus,
     },
     connect::{ConnectError, Connection, ConnectionSettings, ConnectionStatus, Login, Tls},
+    dead::{Buried, DEAD_LETTERS, ReadError as DeadLettersError, dead_letters},
     ingress::{ANSWER_MAX, REQUEST_MAX},
     log::{LogMetrics, NatsLog},
     members::{InvalidName, MemberName, RouterId},

@@ -19,20 +19,24 @@ mod publish;
 mod range;
 mod read;
 mod renewal;
+mod room;
 mod trouble;
 
 use std::fmt;
 
 use async_nats::jetstream::{kv, stream::Stream};
+use bytes::Bytes;
 use stentor_cluster::{
     Append, Appended, Entity, Head, Log, LogError, PartitionLog, Record, Scan, TrimReport,
 };
 use stentor_types::{Incarnation, Partition, Sequence, Timestamp};
+use tokio_util::task::AbortOnDropHandle;
 
 pub use self::metrics::LogMetrics;
 use self::{contested::Contested, heads::Scans, known::Known, renewal::Renewal};
 use crate::{
     Connection,
+    dead::{Graveyard, Undertaker},
     stream::{self, LogSettings, OpenError},
     subjects::LogGroup,
 };
@@ -49,9 +53,12 @@ pub struct NatsLog {
     known: Known,
     contested: Contested,
     scans: Scans,
+    graveyard: Graveyard,
     /// Held by the one batch that is in flight: the server allows 50 open ones per stream, for all
     /// routers together.
     batch: tokio::sync::Mutex<()>,
+    /// Looks how full the stream is, where somebody writes to it.
+    _room: Option<AbortOnDropHandle<()>>,
 }
 
 // === impl NatsLog ===
@@ -67,7 +74,8 @@ impl NatsLog {
         metrics: LogMetrics,
     ) -> Result<Self, OpenError> {
         let opened = stream::ensure(connection, &settings).await?;
-        Ok(Self::of(connection, settings, metrics, opened, true))
+        let room = room::watch(opened.stream.clone(), settings.stream_name(), metrics.clone());
+        Ok(Self::of(connection, settings, metrics, opened, Some(room), true))
     }
 
     /// Opens a log that is there, to look at it: makes nothing, changes no limits.
@@ -80,7 +88,7 @@ impl NatsLog {
         metrics: LogMetrics,
     ) -> Result<Self, OpenError> {
         let opened = stream::existing(connection, &settings).await?;
-        Ok(Self::of(connection, settings, metrics, opened, false))
+        Ok(Self::of(connection, settings, metrics, opened, None, false))
     }
 
     fn of(
@@ -88,6 +96,7 @@ impl NatsLog {
         settings: LogSettings,
         metrics: LogMetrics,
         opened: stream::Opened,
+        room: Option<AbortOnDropHandle<()>>,
         may_make: bool,
     ) -> Self {
         Self {
@@ -100,7 +109,9 @@ impl NatsLog {
             known: Known::default(),
             contested: Contested::default(),
             scans: Scans::default(),
+            graveyard: Graveyard::new(connection.clone(), Undertaker::Router),
             batch: tokio::sync::Mutex::default(),
+            _room: room,
             settings,
         }
     }
@@ -176,6 +187,10 @@ impl Log for NatsLog {
 
     fn incarnation(&self) -> Incarnation {
         self.renewal.incarnation()
+    }
+
+    fn bury(&self, letter: Bytes) {
+        self.graveyard.bury(letter);
     }
 }
 

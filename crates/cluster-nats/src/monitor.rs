@@ -1,4 +1,5 @@
-//! Asks NATS servers over their monitoring port whether an acknowledgement means that the disk has it.
+//! Asks NATS servers over their monitoring port whether an acknowledgement means that the disk has it, and how
+//! much of it there is.
 //!
 //! A client cannot see this: neither the server's greeting nor the JetStream API tells. `/varz` does.
 
@@ -20,6 +21,8 @@ pub(crate) struct Server {
     pub(crate) name: String,
     /// Whether it syncs before it acknowledges.
     pub(crate) sync_always: bool,
+    /// What JetStream may store on its disk, in bytes.
+    pub(crate) store: Option<u64>,
 }
 
 /// Why a server could not be asked.
@@ -75,7 +78,8 @@ fn parse(answer: &[u8]) -> Option<Server> {
     // Left out when false. Without JetStream there is no log either.
     let config = body.get("jetstream")?.get("config")?;
     let sync_always = config.get("sync_always").and_then(serde_json::Value::as_bool);
-    Some(Server { name, sync_always: sync_always.unwrap_or(false) })
+    let store = config.get("max_storage").and_then(serde_json::Value::as_u64);
+    Some(Server { name, sync_always: sync_always.unwrap_or(false), store })
 }
 
 #[cfg(test)]
@@ -88,10 +92,11 @@ mod tests {
             let body = format!(r#"{{"server_name":"n1","jetstream":{{"config":{config}}}}}"#);
             parse(format!("HTTP/1.0 200 OK\r\nA: b\r\n\r\n{body}").as_bytes())
         };
-        let server = |sync_always| Some(Server { name: "n1".to_owned(), sync_always });
+        let server = |sync_always| Some(Server { name: "n1".to_owned(), sync_always, store: None });
         assert_eq!(with(r#"{"sync_always":true,"sync_interval":120}"#), server(true));
         assert_eq!(with(r#"{"sync_always":false}"#), server(false));
         assert_eq!(with(r#"{"sync_interval":120}"#), server(false));
+        assert_eq!(with(r#"{"max_storage":4096}"#).unwrap().store, Some(4096));
         assert_eq!(parse(b"HTTP/1.0 404 Not Found\r\n\r\n{}"), None);
         assert_eq!(parse(b"HTTP/1.0 200 OK\r\n\r\n{\"server_name\":\"n1\"}"), None);
         assert_eq!(parse(b""), None);

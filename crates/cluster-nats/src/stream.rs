@@ -16,7 +16,7 @@ use async_nats::jetstream::{
 use stentor_types::Incarnation;
 
 use crate::{
-    Connection,
+    Connection, dead, disk,
     monitor::{self, MonitorError},
     subjects::{self, LogGroup},
 };
@@ -50,6 +50,8 @@ pub struct LogSettings {
     /// Whether servers are accepted that acknowledge before the disk has it: what was acknowledged may
     /// then be lost with the power.
     pub allow_lazy_fsync: bool,
+    /// Whether limits are accepted that leave servers less than 40 % of what they can store.
+    pub allow_large: bool,
     /// How long to wait for the answer to a write before its outcome counts as unknown.
     pub answer_timeout: Duration,
     /// For how long a write is tried again that was refused for reasons that pass.
@@ -75,6 +77,20 @@ pub enum OpenError {
         "the NATS server {0} acknowledges before the disk has it: set `jetstream {{ sync_interval: always }}`"
     )]
     LazyFsync(String),
+    /// The streams may become larger than the disk can bear.
+    #[error(
+        "the streams may take {wanted} bytes, more than 60 % of the {store} bytes that JetStream may store ({server}):          set `nats.max_bytes` to at most {largest}, give it more with `max_file_store`, or allow it with          `nats.allow_large_log`"
+    )]
+    TooLarge {
+        /// Which server, or the account.
+        server: String,
+        /// What it can store.
+        store: u64,
+        /// What all streams may take.
+        wanted: u64,
+        /// The largest log that leaves enough.
+        largest: u64,
+    },
     /// Nobody could be asked.
     #[error(
         "whether the NATS servers sync before they acknowledge is unknown: give the URLs of their monitoring ports"
@@ -139,6 +155,7 @@ impl LogSettings {
             max_bytes: 10 << 30,
             monitor_urls,
             allow_lazy_fsync: false,
+            allow_large: false,
             answer_timeout: Duration::from_secs(3),
             retry_for: Duration::from_secs(4),
             full_for: Duration::from_secs(1),
@@ -202,6 +219,7 @@ async fn ensure_once(connection: &Connection, settings: &LogSettings) -> Result<
         return Err(OpenError::SmallMessages(largest));
     }
     check_fsync(settings).await?;
+    disk::check(connection, settings).await?;
     let jetstream = connection.jetstream();
     let config = make_or_get(jetstream, settings, settings.config(random()?)).await?;
     check(&config, settings)?;
@@ -216,6 +234,9 @@ async fn ensure_once(connection: &Connection, settings: &LogSettings) -> Result<
         jetstream.update_stream(changed).await.map_err(failed(&name))?;
     }
     let cursors = cursors(jetstream, settings).await?;
+    dead::ensure(connection, settings.replicas)
+        .await
+        .map_err(|source| OpenError::JetStream { stream: dead::DEAD_LETTERS.to_owned(), source })?;
     let stream = jetstream.get_stream_no_info(&name).await.map_err(failed(&name))?;
     Ok(Opened { stream, cursors, incarnation })
 }
@@ -281,7 +302,7 @@ pub(crate) fn incarnation_in(config: &Config) -> Option<Incarnation> {
     config.metadata.get(INCARNATION).and_then(|text| parse(text))
 }
 
-async fn find(jetstream: &jetstream::Context, name: &str) -> Result<Stream, OpenError> {
+pub(crate) async fn find(jetstream: &jetstream::Context, name: &str) -> Result<Stream, OpenError> {
     jetstream.get_stream(name).await.map_err(|error| match error.kind() {
         GetStreamErrorKind::JetStream(cause)
             if cause.error_code() == ErrorCode::STREAM_NOT_FOUND =>

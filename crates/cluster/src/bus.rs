@@ -15,6 +15,10 @@ pub enum BusError {
     /// The owner took the request and did not answer. Whether it was done is unknown: send the same again.
     #[error("the owner of the partition did not answer")]
     NoAnswer,
+    /// The owner was asked and had not answered when somebody else became the owner: it is gone, perhaps over
+    /// this request. Whether it was done is unknown.
+    #[error("the owner of the partition was gone before it answered")]
+    OwnerGone,
 }
 
 /// What became of something published.
@@ -82,6 +86,12 @@ pub trait Ingress: fmt::Debug + Send + Sync + 'static {
     fn claim(&self, name: &str) -> impl Future<Output = Result<bool, BusError>> + Send {
         let _ = name;
         async { Ok(true) }
+    }
+
+    /// Keeps a copy of what was given up on (a `bus.proto` dead letter), where operators can read it. Never
+    /// waits, and may lose it. A bus without a place for it forgets it.
+    fn bury(&self, letter: Bytes) {
+        let _ = letter;
     }
 }
 

@@ -201,6 +201,12 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
 
     /// This process begins to write to a partition. Whoever did so before may still try for a while.
     fn taken(&self, _: Partition) {}
+
+    /// Keeps a copy of what was given up on (a `bus.proto` dead letter) beside the log, where operators can
+    /// read it. Never waits, and may lose it. A log without a place for it forgets it.
+    fn bury(&self, letter: Bytes) {
+        let _ = letter;
+    }
 }
 
 /// Records of a partition in the order of their sequences.

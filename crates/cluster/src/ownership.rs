@@ -3,8 +3,9 @@
 //! Ownership is for speed only: that two owners never both commit is the log's compare-and-set. What it
 //! has to prevent alone are answers that stand on nothing but a stale owner's memory.
 
-use std::{fmt, future::Future};
+use std::{error::Error, fmt, future::Future};
 
+use bytes::Bytes;
 use stentor_types::Partition;
 use tokio::sync::oneshot;
 
@@ -53,5 +54,32 @@ pub trait Ownership: fmt::Debug + Send + Sync + 'static {
     /// one: somebody else must serve it. False if there is nobody else.
     fn is_beyond(&self, _: Partition, _: u32) -> bool {
         false
+    }
+
+    /// What was last written by [`Self::set_trying`], by whichever owner. Nothing at a router that has no
+    /// successor.
+    ///
+    /// # Errors
+    /// It cannot be read just now.
+    fn trying(
+        &self,
+        partition: Partition,
+    ) -> impl Future<Output = Result<Option<Bytes>, Box<dyn Error + Send + Sync>>> + Send {
+        let _ = partition;
+        async { Ok(None) }
+    }
+
+    /// Writes down for the next owner of a partition what this one is about to try. When this returns, it
+    /// survives the loss of this process.
+    ///
+    /// # Errors
+    /// It may not have been written.
+    fn set_trying(
+        &self,
+        partition: Partition,
+        trying: Bytes,
+    ) -> impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send {
+        let _ = (partition, trying);
+        async { Ok(()) }
     }
 }

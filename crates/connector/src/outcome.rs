@@ -37,8 +37,11 @@ pub(crate) async fn deliver<B: Ingress>(bus: &Arc<B>, effect: &pb::Effect, answe
         result: Some(result),
     };
     let Ok(session) = session_id(&effect.session) else { return true };
-    let request =
-        pb::Request { app: effect.app.clone(), kind: Some(pb::request::Kind::Outcome(outcome)) };
+    let request = pb::Request {
+        app: effect.app.clone(),
+        kind: Some(pb::request::Kind::Outcome(outcome)),
+        deaths: 0,
+    };
     let request: bytes::Bytes = request.encode_to_vec().into();
     for attempt in 0..TRIES_MAX {
         match bus.request(session.partition(), request.clone()).await {

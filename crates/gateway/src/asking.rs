@@ -1,7 +1,10 @@
 //! One request to the owner of a partition, asked until it is answered.
 //!
 //! The same request again and again: whoever took it before says so. Nothing is given up while the
-//! socket is there; the widget is told when it takes long.
+//! socket is there; the widget is told when it takes long. Only what owners are gone over is not asked for
+//! ever (`poison`).
+
+mod poison;
 
 use std::{
     fmt,
@@ -48,6 +51,7 @@ pub(crate) struct Asking<B> {
     bus: Arc<B>,
     partition: Partition,
     request: Bytes,
+    poison: poison::Suspicion,
     since: Instant,
     pauses: u32,
     /// Spreads the attempts of many connections.
@@ -88,6 +92,7 @@ impl<B: Ingress> Asking<B> {
             bus,
             partition,
             request,
+            poison: poison::Suspicion::default(),
             since: Instant::now(),
             pauses: 0,
             spread,
@@ -120,9 +125,16 @@ impl<B: Ingress> Asking<B> {
                 State::Asked(attempt, began) => {
                     let answer = ready!(attempt.as_mut().poll(context));
                     metrics.answered(began.elapsed());
+                    if matches!(answer, Err(BusError::OwnerGone)) {
+                        metrics.retried();
+                        if let Some(answer) = self.owner_gone(metrics) {
+                            return Poll::Ready(answer);
+                        }
+                        continue;
+                    }
                     match answer.ok().map(pb::Reply::decode) {
                         Some(Ok(pb::Reply { kind: Some(kind) })) => match read(kind) {
-                            Ok(answer) => return Poll::Ready(answer),
+                            Ok(answer) => return Poll::Ready(self.poison.complete(answer)),
                             Err(pause) => self.pause(pause, metrics),
                         },
                         _ => self.pause(None, metrics),
@@ -135,6 +147,28 @@ impl<B: Ingress> Asking<B> {
                 }
             }
         }
+    }
+
+    /// Whoever had the request is gone. Asks the next owner at once, with a word of warning; the answer if
+    /// nobody is to be asked any more.
+    fn owner_gone(&mut self, metrics: &Metrics) -> Option<Answer> {
+        let asked = match self.poison.owner_gone(&self.request) {
+            poison::Next::Ask(request) => request,
+            poison::Next::GiveUp { letter, ask } => {
+                metrics.poison();
+                self.bus.bury(letter);
+                let Some(request) = ask else {
+                    let kind = input_reply::Kind::Rejected(pb::RejectCode::Poison.into());
+                    let answer = Answer::Inputs(vec![pb::InputReply { kind: Some(kind) }]);
+                    return Some(self.poison.complete(answer));
+                };
+                request
+            }
+        };
+        self.request = asked;
+        let attempt = attempt(&self.bus, self.partition, &self.request);
+        self.state = State::Asked(attempt, Instant::now());
+        None
     }
 
     fn pause(&mut self, wanted: Option<Duration>, metrics: &Metrics) {

@@ -76,6 +76,7 @@ pub struct Metrics {
     caught_up: IntCounter,
     requests: Histogram,
     retries: IntCounter,
+    poison: IntCounter,
     upgrades: Histogram,
 }
 
@@ -196,6 +197,10 @@ impl Metrics {
                 "stentor_gateway_request_seconds",
                 "Time until the owner of a session answered.",
             )?,
+            poison: counter(
+                "stentor_gateway_poison_total",
+                "Inputs refused for good because routers were gone over them.",
+            )?,
             retries: counter(
                 "stentor_gateway_request_retries_total",
                 "Requests sent again because there was no answer, or not now.",
@@ -256,6 +261,10 @@ impl Metrics {
 
     pub(crate) fn answered(&self, took: Duration) {
         self.requests.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn poison(&self) {
+        self.poison.inc();
     }
 
     pub(crate) fn retried(&self) {

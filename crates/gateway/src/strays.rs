@@ -52,7 +52,7 @@ impl<B: Ingress> Strays<B> {
             inputs: vec![input],
         };
         let kind = Some(pb::request::Kind::Connection(request));
-        let request = pb::Request { app, kind }.encode_to_vec();
+        let request = pb::Request { app, kind, deaths: 0 }.encode_to_vec();
         let bus = Arc::clone(&self.shared.bus);
         tokio::spawn(async move {
             // Without an answer it is shown again.

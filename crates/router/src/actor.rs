@@ -25,6 +25,7 @@ use crate::{
     history::{self, Recent},
     listed::LastMessage,
     load::{self, Loaded, Origin},
+    memory::{Room, weight},
     request::{self, Attaching},
     settle,
 };
@@ -99,6 +100,20 @@ pub(crate) struct Actor<'a, L, S, B> {
     pub(crate) listed: Option<pb::Listed>,
     /// Gateways on which it holds connections.
     pub(crate) gateways: BTreeSet<GatewayId>,
+    /// What it takes in memory.
+    room: Room,
+}
+
+/// What a session does next.
+enum Next {
+    /// What it is told.
+    Take(Command),
+    /// Nothing comes any more.
+    End,
+    /// It offers its attempt again.
+    Offer,
+    /// Nothing has happened for long, or others need the room.
+    Leave,
 }
 
 /// Runs a session until it has been idle for long enough.
@@ -112,18 +127,20 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
         actors.loaded();
         return;
     }
+    let room = actors.shared().memory.room().await;
     let loaded = load_until_it_works(actors, &key, &mut commands).await;
     actors.loaded();
     let Some(loaded) = loaded else { return };
-    let mut actor = Actor::new(actors, key, loaded);
+    let mut actor = Actor::new(actors, key, loaded, room);
     actor.take_up().await;
     // Inputs of the loop:
     // - commands: closed when the router stops; what is in it is still done;
-    // - the time-out: an attempt has to be offered again, or nothing happened for long enough.
+    // - the time-out: an attempt has to be offered again, or nothing happened for long enough;
+    // - the room: others need it. Not while an attempt has to be offered.
     loop {
-        let patience = if actor.unsent.is_some() { OFFER_AGAIN } else { IDLE };
-        match timeout(patience, commands.recv()).await {
-            Ok(Some(first)) => {
+        actor.room.resize(weight(actor.session.state(), actor.recent.size()));
+        match actor.next(&mut commands).await {
+            Next::Take(first) => {
                 let mut bytes = first.bytes();
                 let mut batch = vec![first];
                 while batch.len() < INPUTS_MAX && bytes < INPUT_BYTES_MAX {
@@ -138,10 +155,10 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
                     return;
                 }
             }
-            Ok(None) => return,
-            Err(_) if actor.unsent.is_some() => settle::offer(&mut actor),
+            Next::End => return,
+            Next::Offer => settle::offer(&mut actor),
             // A command that slips in between is left for the next actor: closing comes first.
-            Err(_) => {
+            Next::Leave => {
                 commands.close();
                 let mut rest = Vec::new();
                 while let Ok(command) = commands.try_recv() {
@@ -250,7 +267,7 @@ impl Command {
 // === impl Actor ===
 
 impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
-    fn new(actors: &'a Actors<L, S, B>, key: Key, loaded: Loaded) -> Self {
+    fn new(actors: &'a Actors<L, S, B>, key: Key, loaded: Loaded, room: Room) -> Self {
         Self {
             actors,
             key,
@@ -266,6 +283,23 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
             last: None,
             listed: None,
             gateways: BTreeSet::new(),
+            room,
+        }
+    }
+
+    /// Waits for what is to be done next.
+    async fn next(&self, commands: &mut mpsc::Receiver<Command>) -> Next {
+        let offers = self.unsent.is_some();
+        let patience = if offers { OFFER_AGAIN } else { IDLE };
+        tokio::select! {
+            biased;
+            next = timeout(patience, commands.recv()) => match next {
+                Ok(Some(command)) => Next::Take(command),
+                Ok(None) => Next::End,
+                Err(_) if offers => Next::Offer,
+                Err(_) => Next::Leave,
+            },
+            () = self.room.wanted(), if !offers => Next::Leave,
         }
     }
 

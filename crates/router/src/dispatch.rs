@@ -1,5 +1,7 @@
 //! Requests of the bus: read, sent to the actors they concern, answered.
 
+mod trying;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -98,9 +100,10 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
     async fn try_serve(&self, request: Bytes) -> Result<Option<reply::Kind>, DecodeError> {
         let request = pb::Request::decode(request)?;
         let app = app_id(&request.app)?;
+        let deaths = request.deaths;
         match request.kind.ok_or(DecodeError::Field("kind"))? {
             RequestOf::Connection(request) => {
-                let results = self.connection(app, request).await?;
+                let results = self.connection(app, request, deaths).await?;
                 Ok(Some(reply::Kind::Connection(pb::ConnectionReply { results })))
             }
             RequestOf::Outcome(request) => {
@@ -152,6 +155,21 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
         &self,
         app: AppId,
         request: pb::ConnectionRequest,
+        deaths: u32,
+    ) -> Result<Vec<pb::InputReply>, DecodeError> {
+        let partition = trying::partition(&request)?;
+        let shared = self.actors.shared();
+        let me = (shared.writer, shared.clock.now());
+        if deaths > 0 || !shared.trials.is_clear(&*shared.bus, me, partition).await {
+            return self.carefully(app, request, partition, deaths).await;
+        }
+        self.inputs(&app, request).await
+    }
+
+    async fn inputs(
+        &self,
+        app: &AppId,
+        request: pb::ConnectionRequest,
     ) -> Result<Vec<pb::InputReply>, DecodeError> {
         let connection = connection_from_pb(request.connection)?;
         let user = user_key(&request.user)?;
@@ -167,20 +185,20 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
                     let known = attach.session.as_deref().map(session_id).transpose()?;
                     let resolved = match known {
                         Some(session) => Ok(Some(session)),
-                        None => self.directories.resolve(&app, visitor, claimed).await,
+                        None => self.directories.resolve(app, visitor, claimed).await,
                     };
                     match resolved {
                         Ok(Some(session)) => {
                             (session, request::attach_input(attach, at, connection, user, role)?)
                         }
                         Ok(None) => {
-                            self.flush(&app, waiting.take(), &mut results).await;
+                            self.flush(app, waiting.take(), &mut results).await;
                             let kind = Some(input_reply::Kind::NoSession(true));
                             results.push(pb::InputReply { kind });
                             continue;
                         }
                         Err(trouble) => {
-                            self.flush(&app, waiting.take(), &mut results).await;
+                            self.flush(app, waiting.take(), &mut results).await;
                             results.push(request::trouble_reply(trouble));
                             continue;
                         }
@@ -210,12 +228,12 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
             match &mut waiting {
                 Some((same, inputs)) if *same == session => inputs.push(input),
                 _ => {
-                    self.flush(&app, waiting.take(), &mut results).await;
+                    self.flush(app, waiting.take(), &mut results).await;
                     waiting = Some((session, vec![input]));
                 }
             }
         }
-        self.flush(&app, waiting, &mut results).await;
+        self.flush(app, waiting, &mut results).await;
         Ok(results)
     }
 

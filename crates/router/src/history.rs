@@ -66,6 +66,11 @@ impl Recent {
         }
     }
 
+    /// Their bytes and their number.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.bytes, self.events.len())
+    }
+
     /// The latest of them that `look` finds something in.
     pub(crate) fn latest<T>(&self, look: impl Fn(&Event) -> Option<T>) -> Option<T> {
         let events = self.events.iter().rev();

@@ -19,9 +19,11 @@ mod history;
 mod hops;
 mod keeping;
 mod later;
+mod letters;
 mod listed;
 mod lists;
 mod load;
+mod memory;
 mod metrics;
 mod partitions;
 mod projector;
@@ -34,6 +36,7 @@ mod served;
 mod settle;
 mod startup;
 mod timers;
+mod trials;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -80,6 +83,8 @@ pub struct Config {
     pub logic: u32,
     /// What this version writes that the one before did not, once nobody of that version is left.
     pub later: Option<Arc<dyn Later>>,
+    /// What the sessions in memory may take together, in bytes. Beyond it those leave that were used least lately.
+    pub memory_max: u64,
 }
 
 /// Where what a shared log forgets is kept.
@@ -124,6 +129,8 @@ pub(crate) struct Shared<L, S, B> {
     pub(crate) attached: attached::Attached,
     pub(crate) heads: heads::Heads,
     pub(crate) hops: hops::Hops,
+    pub(crate) trials: trials::Trials,
+    pub(crate) memory: memory::Memory,
     pub(crate) random: Random,
     pub(crate) metrics: Metrics,
     pub(crate) fail_point: Option<FailPoint>,
@@ -158,6 +165,7 @@ impl Default for Config {
             history: History::Store,
             logic: LOGIC,
             later: None,
+            memory_max: memory::MEMORY_MAX,
         }
     }
 }
@@ -211,6 +219,8 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
             committer,
             timers,
             hops: hops::Hops::new(config.clock.now()),
+            trials: trials::Trials::default(),
+            memory: memory::Memory::new(config.memory_max, metrics.clone()),
             clock: config.clock,
             writer: random.number(),
             lists: lists::Lists::default(),

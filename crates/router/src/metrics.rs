@@ -2,7 +2,10 @@
 
 use std::{error::Error, fmt::Write as _, time::Duration};
 
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
+use stentor_wire::pb::DeadReason;
 
 use crate::projector::Lag;
 
@@ -17,9 +20,12 @@ pub(crate) struct Metrics {
     panics: IntCounter,
     damaged: IntCounter,
     newer: IntCounter,
+    dead_letters: IntCounterVec,
     fanout_missed: IntCounter,
     effects_delayed: IntCounter,
     actors_started: IntCounter,
+    memory: IntGauge,
+    evicted: IntCounter,
     actors_ended: IntCounter,
     trimmed: IntCounter,
     pub(crate) projector: ProjectorMetrics,
@@ -52,7 +58,23 @@ impl Metrics {
             registry.register(Box::new(histogram.clone()))?;
             Ok::<_, prometheus::Error>(histogram)
         };
+        let dead_letters = IntCounterVec::new(
+            Opts::new("stentor_router_dead_letters_total", "Things given up on, by `reason`."),
+            &["reason"],
+        )?;
+        registry.register(Box::new(dead_letters.clone()))?;
+        let memory = IntGauge::new(
+            "stentor_router_memory_bytes",
+            "What the sessions in memory take together, as far as it can be known.",
+        )?;
+        registry.register(Box::new(memory.clone()))?;
         Ok(Self {
+            memory,
+            evicted: counter(
+                "stentor_router_actors_evicted_total",
+                "Sessions asked to leave memory because others needed the room.",
+            )?,
+            dead_letters,
             events: counter("stentor_router_events_committed_total", "Events written to the log.")?,
             commits: counter("stentor_router_commits_total", "Commits offered to the log.")?,
             batch_commits: histogram(
@@ -132,6 +154,17 @@ impl Metrics {
         self.newer.inc();
     }
 
+    pub(crate) fn buried(&self, reason: DeadReason) {
+        let label = match reason {
+            DeadReason::Unspecified => "unspecified",
+            DeadReason::Panic => "panic",
+            DeadReason::RouterGone => "router_gone",
+            DeadReason::RoutersGone => "routers_gone",
+            DeadReason::History => "history",
+        };
+        self.dead_letters.with_label_values(&[label]).inc();
+    }
+
     pub(crate) fn fanout_missed(&self) {
         self.fanout_missed.inc();
     }
@@ -146,6 +179,11 @@ impl Metrics {
 
     pub(crate) fn actors_ended(&self) {
         self.actors_ended.inc();
+    }
+
+    pub(crate) fn memory(&self, bytes: u64, evicted: u64) {
+        self.memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.evicted.inc_by(evicted);
     }
 
     pub(crate) fn records_trimmed(&self, records: u64) {

@@ -32,6 +32,7 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
             Some(OwnershipChange::Take { partition, taken_up }) => {
                 debug!(%partition, "taking a partition");
                 actors.shared().log.taken(partition);
+                actors.shared().trials.take(partition);
                 actors.shared().served.set(partition, true);
                 if let Some(backlog) = actors.shared().keeping.backlog() {
                     backlog.take(partition);

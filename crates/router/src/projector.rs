@@ -21,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 use stentor_cluster::{Effects, EntityKind, Fanout, LogError, Ownership, PartitionLog, Scan};
 use stentor_store::Store;
 use stentor_types::{Partition, Sequence};
+use stentor_wire::{pb, session_to_bytes};
 use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior},
@@ -30,7 +31,7 @@ use tracing::{info, warn};
 
 pub(crate) use self::backlog::{Backlog, Lag};
 use self::{
-    backlog::{Ended, Gap, Job, Reading},
+    backlog::{Ended, Gap, GivenUp, Job, Reading},
     write::WriteError,
 };
 use crate::{
@@ -197,6 +198,21 @@ impl<L: PartitionLog, S: Store, B: Fanout + Effects + Ownership> Projector<L, S,
 
     fn tick(&mut self) {
         self.backlog.tick();
+        for GivenUp { entity, sequence, why } in self.backlog.given_up() {
+            let (session, what) = match entity.kind {
+                EntityKind::Session(session) => (Some(session_to_bytes(session)), "records"),
+                EntityKind::Directory(..) => (None, "directory of a visitor"),
+            };
+            self.shared().bury(pb::DeadLetter {
+                reason: pb::DeadReason::History.into(),
+                app: entity.app.as_str().to_owned(),
+                session,
+                what: what.to_owned(),
+                detail: format!("{why}; the log keeps this and all that follows"),
+                sequence: sequence.0,
+                ..Default::default()
+            });
+        }
         if self.down_until.is_none() && self.actors.has_a_place() {
             for entity in self.backlog.rows_wanted(ASKED_MAX) {
                 let EntityKind::Session(session) = entity.kind else { continue };

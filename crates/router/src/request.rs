@@ -284,7 +284,7 @@ pub(crate) fn refuse_input(
 ) -> Result<Input, DecodeError> {
     let client = input.client.as_deref().map(client_instance).transpose()?;
     let mid = Mid { client: client.unwrap_or(connection.into()), counter: input.counter };
-    let code = RejectCode::Malformed;
+    let code = if input.poison { RejectCode::Poison } else { RejectCode::Malformed };
     Ok(Input { at, kind: InputKind::Refuse { connection, mid, code, body: bytes::Bytes::new() } })
 }
 

@@ -44,6 +44,7 @@ pub struct Config {
     pub drain: Duration,
     pub allow_cidrs: Vec<IpNet>,
     pub max_commits: usize,
+    pub memory_max_bytes: u64,
     pub name: Option<String>,
     pub nats: Option<Nats>,
     pub store: Option<Database>,
@@ -62,6 +63,7 @@ pub struct Nats {
     pub roots_file: Option<PathBuf>,
     pub monitor_urls: Vec<String>,
     pub allow_lazy_fsync: bool,
+    pub allow_large_log: bool,
     pub replicas: usize,
     pub max_bytes: i64,
     pub inbox_prefix: String,
@@ -144,6 +146,7 @@ impl Config {
             drain: Duration::from_secs(reader.number("drain_seconds", 1, 600)),
             allow_cidrs: reader.ranges("connector.allow_cidrs"),
             max_commits: usize::try_from(reader.number("commit.max_commits", 1, 400)).unwrap_or(1),
+            memory_max_bytes: reader.number("router.memory_max_bytes", 64 << 20, 1 << 44),
             name: reader.text("name"),
             nats: reader.nats(),
             store: reader.database(),
@@ -362,6 +365,7 @@ impl Reader {
             credentials_file: self.path("nats.credentials_file"),
             roots_file: self.path("nats.roots_file"),
             allow_lazy_fsync: self.parsed("nats.allow_lazy_fsync", "true or false"),
+            allow_large_log: self.parsed("nats.allow_large_log", "true or false"),
             replicas: usize::try_from(replicas).unwrap_or(1),
             // At least room for some snapshots, at most what the server can count.
             max_bytes: i64::try_from(self.number("nats.max_bytes", 1 << 20, 1 << 50))

@@ -108,6 +108,14 @@ pub(crate) const FIELDS: &[Field] = &[
         doc: "Commits of different sessions that may share one fsync. 1 gives each its own. 1 to 400.",
     },
     Field {
+        key: "router.memory_max_bytes",
+        alias: None,
+        flag: None,
+        default: "1073741824",
+        doc: "Bytes that the sessions in memory may take together, as far as can be estimated. Beyond it those leave that \
+              were used least lately; they are loaded again when somebody asks for them. At least 64 MiB.",
+    },
+    Field {
         key: "name",
         alias: None,
         flag: None,
@@ -168,6 +176,14 @@ pub(crate) const FIELDS: &[Field] = &[
               acknowledged may then be lost with its power.",
     },
     Field {
+        key: "nats.allow_large_log",
+        alias: None,
+        flag: None,
+        default: "false",
+        doc: "Run although the log and what is beside it may take more than 60 % of what a NATS server can store \
+              (`max_file_store`). A disk that is full takes JetStream down; a stream that is full only waits.",
+    },
+    Field {
         key: "nats.replicas",
         alias: None,
         flag: None,
@@ -179,7 +195,8 @@ pub(crate) const FIELDS: &[Field] = &[
         alias: None,
         flag: None,
         default: "8589934592",
-        doc: "Bytes that the log may take on each server, at most. Counts when the log is made.",
+        doc: "Bytes that the log may take on each server, at most. With what is beside it (some 200 MiB) it may be \
+              60 % of the server's `max_file_store`, or a router does not start.",
     },
     Field {
         key: "nats.inbox_prefix",

@@ -3,6 +3,7 @@
 //! They read the same settings as its members and take no part: no heartbeat, no partition. What they print
 //! holds nothing that a log file must not hold: no ids of users, no tokens, no Requests, no texts.
 
+mod dead_letters;
 mod explain;
 mod fence;
 pub(crate) mod flags;
@@ -20,8 +21,8 @@ use std::{io, process::ExitCode};
 use serde_json::Value;
 
 pub(crate) use self::{
-    explain::explain, fence::fence, sessions::sessions, show::show, upgrade::upgrade,
-    verify::verify,
+    dead_letters::dead_letters, explain::explain, fence::fence, sessions::sessions, show::show,
+    upgrade::upgrade, verify::verify,
 };
 use crate::check::say;
 

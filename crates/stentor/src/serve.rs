@@ -3,6 +3,8 @@
 //! Here is what all of them do: logs, the runtime, ports, apps, and the end.
 
 pub(crate) mod cluster;
+#[cfg(feature = "fail-points")]
+mod fail_points;
 mod roles;
 mod single;
 #[cfg(feature = "tomorrow")]

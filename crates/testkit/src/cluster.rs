@@ -313,6 +313,14 @@ impl Cluster {
         roles.chain(nats).chain(database.map(|id| (Kind::Database, id))).collect()
     }
 
+    /// Whether a role has ended although nobody asked it to. Told once: after that it counts as not running.
+    ///
+    /// # Errors
+    /// There is no such role.
+    pub fn has_fallen(&mut self, name: &str) -> anyhow::Result<bool> {
+        Ok(self.role_mut(name)?.has_fallen())
+    }
+
     /// Roles that have ended although nobody asked them to, and how.
     pub fn fallen(&mut self) -> Vec<String> {
         let ended = self.roles.iter_mut().filter_map(|role| {

@@ -11,6 +11,7 @@ mod commit;
 mod convert;
 mod directory;
 mod event;
+mod letter;
 mod snapshot;
 
 pub use self::{
@@ -22,6 +23,7 @@ pub use self::{
     },
     directory::{DirectoryRecord, decode_directory, decode_directory_by, encode_directory},
     event::{decode_event, encode_event},
+    letter::{LETTER_BODY_MAX, letter_body, letter_of_input},
     snapshot::{decode_snapshot, decode_snapshot_by, encode_snapshot, encode_snapshot_for},
 };
 

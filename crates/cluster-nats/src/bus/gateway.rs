@@ -12,6 +12,7 @@ use super::{BusFailure, BusSetupError, Tasks, end, first_end, line_metrics, watc
 use crate::{
     claims, clock,
     connect::Connection,
+    dead::{Graveyard, Undertaker},
     fanout::Receiving,
     ingress::{Asker, Caller},
     members::{Listening, Member, MemberName, Members, Role},
@@ -40,6 +41,7 @@ pub struct GatewayBusSettings {
 pub struct GatewayBus {
     asker: Asker,
     connection: Connection,
+    graveyard: Graveyard,
 }
 
 /// What a gateway receives from.
@@ -104,7 +106,8 @@ impl GatewayBus {
         };
         let troubles = vec![Trouble::Unheard];
         let (state, state_end) = watch::channel(BusState { troubles, ..BusState::default() });
-        let bus = Self { asker: asker.clone(), connection: connection.clone() };
+        let graveyard = Graveyard::new(connection.clone(), Undertaker::Gateway);
+        let bus = Self { asker: asker.clone(), connection: connection.clone(), graveyard };
         let ends = GatewayEnds { messages: messages_end, state: state_end };
         let running = RunningGatewayBus {
             connection,
@@ -129,6 +132,10 @@ impl Ingress for GatewayBus {
 
     async fn claim(&self, name: &str) -> Result<bool, BusError> {
         claims::claim(&self.connection, name).await
+    }
+
+    fn bury(&self, letter: Bytes) {
+        self.graveyard.bury(letter);
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     readiness::{BusState, StateReceiver, Trouble},
     subjects::LogGroup,
     timings::Timings,
+    trying,
 };
 
 /// Changes of ownership that may wait for the router; beyond it the keeper of partitions waits. Each
@@ -52,6 +53,7 @@ pub struct RouterBusSettings {
 /// The bus of a router. A clone is a handle to the same one.
 #[derive(Clone, Debug)]
 pub struct RouterBus {
+    connection: Connection,
     fanout: Sender,
     offers: Offers,
     owned: Owned,
@@ -138,6 +140,7 @@ impl RouterBus {
             state,
         );
         let owned = Owned { me, members: members.clone(), holdings, records, timings, found };
+        let bus = Self { connection: connection.clone(), fanout, offers, owned };
         let running = RunningRouterBus {
             connection,
             members,
@@ -147,7 +150,7 @@ impl RouterBus {
             line,
         };
         let ends = RouterEnds { requests: requests_end, changes: changes_end, state: state_end };
-        Ok((Self { fanout, offers, owned }, ends, running))
+        Ok((bus, ends, running))
     }
 
     /// Who this router is.
@@ -195,6 +198,21 @@ impl Ownership for RouterBus {
     fn is_beyond(&self, partition: Partition, version: u32) -> bool {
         self.owned.is_beyond(partition, version);
         true
+    }
+
+    async fn trying(
+        &self,
+        partition: Partition,
+    ) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
+        trying::read(&self.connection, partition).await
+    }
+
+    async fn set_trying(
+        &self,
+        partition: Partition,
+        trying: Bytes,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        trying::write(&self.connection, partition, trying).await
     }
 }
 

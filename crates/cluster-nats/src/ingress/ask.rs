@@ -19,11 +19,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{BUSY, Caller, PAGE, REFUSED, REQUEST_MAX, SAYS, TERM, UNKNOWN, header, pages::Parts};
-use crate::{chance, connect::Connection, metrics::CallerMetrics, timings::Timings};
+use crate::{
+    chance, connect::Connection, metrics::CallerMetrics, ownership::Records, timings::Timings,
+};
 
 /// Requests that may wait for an answer; beyond it they are refused. Every connection of a gateway has
 /// at most one.
 const WAITING_MAX: usize = 131_072;
+
+/// How long the record of an owner may take to be read while a request waits for it.
+const RECORD_FOR: Duration = Duration::from_millis(500);
 
 /// Asks owners. A clone is a handle to the same one.
 #[derive(Clone, Debug)]
@@ -123,7 +128,8 @@ impl Asker {
         match asked {
             Ok(_) => self.shared.metrics.answered.inc(),
             Err(BusError::Unavailable) => requests.with_label_values(&["unavailable"]).inc(),
-            Err(_) => requests.with_label_values(&["no_answer"]).inc(),
+            Err(BusError::OwnerGone) => requests.with_label_values(&["owner_gone"]).inc(),
+            Err(BusError::NoAnswer) => requests.with_label_values(&["no_answer"]).inc(),
         }
         asked
     }
@@ -137,7 +143,15 @@ impl Asker {
         }
         let end = Instant::now() + shared.timings.ask_for;
         let mut result = BusError::Unavailable;
+        // Under which term somebody had the request and did not answer.
+        let mut unanswered = None;
         loop {
+            if let Some(term) = unanswered
+                && shared.term_by_record(partition).await > Some(term)
+            {
+                return Err(BusError::OwnerGone);
+            }
+            let known = shared.known_term(partition);
             let outcome = if shared.connection.is_up() {
                 let asking = shared.attempt(partition, request.clone());
                 let asking = tokio::time::timeout(shared.timings.try_for, asking);
@@ -156,8 +170,17 @@ impl Asker {
                 Ok(Outcome::Refused) => return Err(BusError::NoAnswer),
                 Ok(Outcome::Nobody) => tokio::time::sleep(shared.pause()).await,
                 Ok(Outcome::Busy) => {}
-                // If it timed out, its owner may be frozen; by now another one may be there.
-                Ok(Outcome::Unknown) | Err(_) => result = BusError::NoAnswer,
+                Ok(Outcome::Unknown) => result = BusError::NoAnswer,
+                // Its owner may be frozen, or gone; by now another one may be there.
+                Err(_) => {
+                    result = BusError::NoAnswer;
+                    if unanswered.is_none() {
+                        unanswered = match known {
+                            Some(term) => Some(term),
+                            None => shared.term_by_record(partition).await,
+                        };
+                    }
+                }
             }
             shared.metrics.retries.inc();
             if Instant::now() >= end {
@@ -196,6 +219,25 @@ impl Shared {
         };
         let answer = tokio::time::timeout(self.pause(), answered).await;
         answer.ok().and_then(Result::ok).unwrap_or(again)
+    }
+
+    /// The highest term that an answer, or the record, has told of; nothing before that.
+    fn known_term(&self, partition: Partition) -> Option<u64> {
+        let term = self.terms.get(usize::from(partition.number()))?.load(Ordering::Acquire);
+        (term > 0).then_some(term)
+    }
+
+    /// The term of whoever owns the partition by the record; what is known if it cannot be read soon. Only asked
+    /// when somebody did not answer, so it costs an ordinary request nothing.
+    async fn term_by_record(&self, partition: Partition) -> Option<u64> {
+        let records = Records::new(self.connection.clone(), 1);
+        let read = tokio::time::timeout(RECORD_FOR, records.term(partition)).await;
+        if let (Ok(Some(term)), Some(highest)) =
+            (read, self.terms.get(usize::from(partition.number())))
+        {
+            highest.fetch_max(term, Ordering::AcqRel);
+        }
+        self.known_term(partition)
     }
 
     fn pause(&self) -> Duration {

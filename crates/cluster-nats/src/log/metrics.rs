@@ -1,6 +1,6 @@
 //! What the log counts.
 
-use prometheus::{IntCounter, Registry};
+use prometheus::{IntCounter, IntGauge, Registry};
 
 /// The log's metrics. A clone is a handle to the same ones.
 #[derive(Clone, Debug)]
@@ -14,6 +14,9 @@ pub struct LogMetrics {
     pub(crate) unknown: IntCounter,
     pub(crate) behind: IntCounter,
     pub(crate) renewed: IntCounter,
+    pub(crate) bytes: IntGauge,
+    pub(crate) max_bytes: IntGauge,
+    pub(crate) subjects: IntGauge,
 }
 
 // === impl LogMetrics ===
@@ -29,7 +32,15 @@ impl LogMetrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
         Ok(Self {
+            bytes: gauge("stentor_log_bytes", "Bytes in the stream of the log.")?,
+            max_bytes: gauge("stentor_log_max_bytes", "Bytes at which that stream is full.")?,
+            subjects: gauge("stentor_log_subjects", "Sessions and directories in that stream.")?,
             batches: counter("stentor_log_batches_total", "Atomic batches offered to JetStream.")?,
             singles: counter(
                 "stentor_log_singles_total",

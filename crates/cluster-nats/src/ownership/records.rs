@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use stentor_types::Partition;
 
 use super::record::{Known, Record};
-use crate::{claims, connect::Connection, version};
+use crate::{claims, connect::Connection, trying, version};
 
 /// The bucket.
 const BUCKET: &str = "STENTOR_owner";
@@ -73,9 +73,12 @@ impl Records {
         Self { connection, replicas }
     }
 
-    /// Makes the bucket if it is not there, and that of names that are used up once.
+    /// Makes the bucket if it is not there, that of names that are used up once, and that of what is being
+    /// tried.
     pub(crate) async fn ensure(&self) -> Result<(), ReadError> {
         let made = claims::ensure(&self.connection, self.replicas).await;
+        made.map_err(ReadError::Server)?;
+        let made = trying::ensure(&self.connection, self.replicas).await;
         made.map_err(ReadError::Server)?;
         let jetstream = self.connection.jetstream();
         if jetstream.get_key_value(BUCKET).await.is_ok() {
@@ -147,6 +150,17 @@ impl Records {
             Err(cause) if cause.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(cause) => Err(server(Box::new(cause))),
         }
+    }
+
+    /// The term of a partition's owner, perhaps not the newest. Needs no more than the right to look up that one
+    /// record.
+    pub(crate) async fn term(&self, partition: Partition) -> Option<u64> {
+        let subject = format!("$JS.API.DIRECT.GET.{STREAM}.{}", subject_of(partition));
+        let answer = self.connection.client().request(subject, bytes::Bytes::new()).await.ok()?;
+        if answer.status.is_some() {
+            return None;
+        }
+        Record::decode(&answer.payload).map(|record| record.term)
     }
 
     /// Writes a record if the newest one has this revision; 0 = there must be none. Returns the new

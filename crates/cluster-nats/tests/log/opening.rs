@@ -38,6 +38,21 @@ async fn a_server_that_takes_only_small_messages_is_refused() {
 }
 
 #[tokio::test]
+async fn cluster_7_a_log_that_would_fill_the_disk_is_refused_with_what_would_fit() {
+    // The store of these servers is 4 GiB.
+    let server = Server::start().await;
+    let settings = LogSettings { max_bytes: 3 << 30, ..server.settings() };
+    let error = refusal(&server.connection, settings.clone()).await;
+    let OpenError::TooLarge { largest, .. } = error else { panic!("{error}") };
+    assert!(error.to_string().contains("nats.max_bytes"), "{error}");
+    let streams = server.connection.jetstream().get_stream(settings.stream_name()).await;
+    assert!(streams.is_err(), "something was made before it was refused");
+    // What is named fits, and what is allowed is done.
+    server.open(LogSettings { max_bytes: largest, ..settings.clone() }).await;
+    server.open(LogSettings { allow_large: true, ..settings }).await;
+}
+
+#[tokio::test]
 async fn servers_that_nobody_can_ask_are_refused() {
     let server = Server::start().await;
     for urls in [vec![], vec!["http://127.0.0.1:1".to_owned()]] {

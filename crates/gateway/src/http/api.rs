@@ -244,7 +244,8 @@ impl<B: Ingress> Caller<'_, B> {
         partition: Partition,
         kind: pb::request::Kind,
     ) -> Result<asking::Answer, Answer> {
-        let request = pb::Request { app: self.app.id.as_str().to_owned(), kind: Some(kind) };
+        let request =
+            pb::Request { app: self.app.id.as_str().to_owned(), kind: Some(kind), deaths: 0 };
         let bus = Arc::clone(&self.shared.bus);
         let mut asking = Asking::new(bus, partition, &request, 0);
         let answered = poll_fn(|context| asking.poll(context, &self.shared.metrics));

@@ -112,7 +112,7 @@ impl<B: Ingress> Member<B> {
         let fetch =
             pb::FetchRequest { session: session_to_bytes(shown.session), from: from.0, to: to.0 };
         let kind = Some(pb::request::Kind::Fetch(fetch));
-        let request = pb::Request { app: self.app.as_str().to_owned(), kind };
+        let request = pb::Request { app: self.app.as_str().to_owned(), kind, deaths: 0 };
         self.shared.metrics.fetched();
         self.fetching = Some(Box::new(self.asking(&request)));
     }

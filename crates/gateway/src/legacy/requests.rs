@@ -180,7 +180,7 @@ impl<B: Ingress> Member<B> {
             inputs,
         };
         let kind = Some(pb::request::Kind::Connection(request));
-        pb::Request { app: self.app.as_str().to_owned(), kind }
+        pb::Request { app: self.app.as_str().to_owned(), kind, deaths: 0 }
     }
 
     pub(super) fn asking(&self, request: &pb::Request) -> Asking<B> {

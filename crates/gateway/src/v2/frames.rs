@@ -206,7 +206,7 @@ impl<B: Ingress> Connection<B> {
             typing: typing.on,
         };
         let kind = Some(pb::request::Kind::Signal(signal));
-        let request = pb::Request { app: principal.app.as_str().to_owned(), kind };
+        let request = pb::Request { app: principal.app.as_str().to_owned(), kind, deaths: 0 };
         let bus = std::sync::Arc::clone(&self.shared.bus);
         let signal = tokio::spawn(async move {
             let _ = bus.request(session.partition(), request.encode_to_vec().into()).await;

@@ -94,7 +94,8 @@ impl Job {
                 client: by,
             }),
             Self::Refuse { mid, .. } => {
-                Kind::Refuse(pb::RefuseInput { session, counter: *mid, client: by })
+                let (counter, poison) = (*mid, false);
+                Kind::Refuse(pb::RefuseInput { session, counter, client: by, poison })
             }
             Self::Deed { deed: Deed::Take(name), .. } => {
                 let display_name = name.clone();

@@ -43,7 +43,7 @@ impl<B: Ingress> Connection<B> {
         }
         let Some(principal) = &self.principal else { return };
         let kind = Some(pb::request::Kind::List(request));
-        let request = pb::Request { app: principal.app.as_str().to_owned(), kind };
+        let request = pb::Request { app: principal.app.as_str().to_owned(), kind, deaths: 0 };
         let partition = principal.visitor.placement.partition();
         let bus = Arc::clone(&self.shared.bus);
         let asking = Asking::new(bus, partition, &request, self.number);

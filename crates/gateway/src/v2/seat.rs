@@ -240,7 +240,7 @@ impl<B: Ingress> Seat<B> {
         };
         let kind = Some(pb::request::Kind::Connection(request));
         let app = place.principal.app.as_str().to_owned();
-        Visitorship { partition, request: pb::Request { app, kind } }
+        Visitorship { partition, request: pb::Request { app, kind, deaths: 0 } }
     }
 
     /// The session could not be opened: what was to be said in it cannot be said.
@@ -285,7 +285,7 @@ impl<B: Ingress> Seat<B> {
         let Some((from, to)) = shown.missing() else { return };
         let fetch = pb::FetchRequest { session: session_to_bytes(session), from: from.0, to: to.0 };
         let kind = Some(pb::request::Kind::Fetch(fetch));
-        let request = pb::Request { app: place.principal.app.as_str().to_owned(), kind };
+        let request = pb::Request { app: place.principal.app.as_str().to_owned(), kind, deaths: 0 };
         place.shared.metrics.fetched();
         let bus = Arc::clone(&place.shared.bus);
         let asking = Asking::new(bus, session.partition(), &request, place.number);

@@ -6,10 +6,10 @@ use stentor_cluster::{Effects, Fanout, Log, Ownership};
 use stentor_postoffice::{Commit, Context, Session};
 use stentor_store::Store;
 use stentor_types::{ConnectionId, GatewayId, Input, InputKind, RejectCode};
-use tracing::error;
+use stentor_wire::{client_to_bytes, letter_body, pb, session_to_bytes};
 
 use super::Actor;
-use crate::rules;
+use crate::{actors::Key, rules};
 
 impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
     /// What the inputs mean, and the session as it will be. An input that makes the core panic is
@@ -24,7 +24,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
                 inputs.get(..=*last).is_some_and(|part| self.try_decide(part).is_none())
             });
             let Some(input) = culprit.and_then(|place| inputs.get_mut(place)) else { continue };
-            error!(app = %self.key.app, session = %self.key.session, "an input made the session logic panic; it is refused for good");
+            self.actors.shared().bury(letter(&self.key, &input.kind));
             input.kind = refusal(&input.kind);
         }
     }
@@ -48,6 +48,36 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
         }));
         attempt.ok()
     }
+}
+
+/// A copy of an input that cannot be decided about.
+fn letter(key: &Key, kind: &InputKind) -> pb::DeadLetter {
+    let what = match kind {
+        InputKind::Attach(_) => "attachment",
+        InputKind::Say(_) => "message",
+        InputKind::Detach { .. } => "detachment",
+        InputKind::GatewayLost { .. } => "lost gateway",
+        InputKind::Refuse { .. } => "refused message",
+        InputKind::Outcome { .. } => "outcome of an attempt",
+        InputKind::Control(_) => "change of control",
+        InputKind::Draft { .. } => "draft",
+        InputKind::End { .. } => "end",
+        InputKind::Tick => "deadline",
+    };
+    let mut letter = pb::DeadLetter {
+        reason: pb::DeadReason::Panic.into(),
+        app: key.app.as_str().to_owned(),
+        session: Some(session_to_bytes(key.session)),
+        what: what.to_owned(),
+        detail: "the session logic panicked over it; it is refused for good".to_owned(),
+        ..Default::default()
+    };
+    if let InputKind::Say(say) = kind {
+        letter.client = Some(client_to_bytes(say.mid.client));
+        letter.counter = say.mid.counter;
+        (letter.body, letter.body_bytes) = letter_body(&say.body);
+    }
+    letter
 }
 
 /// What takes the place of an input that cannot be decided about.

@@ -27,7 +27,10 @@ use stentor_store::SessionRow;
 use stentor_types::{EventNumber, Partition, Sequence, Timestamp};
 use tokio::{sync::Notify, time::Instant};
 
-pub(super) use self::work::{Ended, Job};
+pub(super) use self::{
+    jobs::GivenUp,
+    work::{Ended, Job},
+};
 use self::{part::Part, work::Work};
 
 /// Records that wait: seconds of a busy router, and of its own memory.
@@ -69,6 +72,7 @@ struct Inner {
     records: usize,
     bytes: usize,
     jobs: u64,
+    given_up: Vec<GivenUp>,
     limits: Limits,
 }
 
@@ -178,6 +182,11 @@ impl Backlog {
     /// What became of it.
     pub(super) fn done(&self, job: Job, ended: Ended) {
         self.with(|inner| inner.done(job, ended));
+    }
+
+    /// What was given up on since this was asked last.
+    pub(super) fn given_up(&self) -> Vec<GivenUp> {
+        self.with(|inner| std::mem::take(&mut inner.given_up))
     }
 
     /// Sessions whose state is wanted, at most `limit`.

@@ -28,6 +28,8 @@ pub struct Town {
     pub fanout: mpsc::Receiver<GatewayMessage>,
     pub gateway: GatewayId,
     pub app: AppId,
+    /// What requests say of owners that were lost over them.
+    pub deaths: u32,
     registry: prometheus::Registry,
     drain: CancellationToken,
     running: JoinHandle<Result<(), LogFailed>>,
@@ -138,14 +140,28 @@ impl Town {
         let running = tokio::spawn(router.run(ends.requests, ends.changes, drain.clone()));
         let app = AppId::try_new("demo").unwrap();
         let effects = ends.effects;
-        Self { bus, effects, fanout, gateway, app, registry, drain, running, _apps: apps }
+        Self {
+            bus,
+            effects,
+            fanout,
+            gateway,
+            app,
+            deaths: 0,
+            registry,
+            drain,
+            running,
+            _apps: apps,
+        }
     }
 
-    /// What a gauge says.
+    /// What a gauge or a counter says.
     pub fn metric(&self, name: &str) -> f64 {
         let families = self.registry.gather();
-        let family = families.iter().find(|family| family.name() == name).unwrap();
+        let Some(family) = families.iter().find(|family| family.name() == name) else { return 0.0 };
         let metric = family.get_metric().first().unwrap();
+        if family.get_field_type() == prometheus::proto::MetricType::COUNTER {
+            return metric.get_counter().get_value();
+        }
         metric.get_gauge().get_value()
     }
 
@@ -188,7 +204,7 @@ impl Town {
         partition: stentor_types::Partition,
         kind: pb::request::Kind,
     ) -> pb::Reply {
-        let request = pb::Request { app: "demo".into(), kind: Some(kind) };
+        let request = pb::Request { app: "demo".into(), kind: Some(kind), deaths: self.deaths };
         let answer = self.bus.request(partition, request.encode_to_vec().into());
         let bytes = tokio::time::timeout(PATIENCE, answer).await.unwrap().unwrap();
         pb::Reply::decode(bytes).unwrap()

@@ -10,8 +10,10 @@
 mod doubt;
 mod epochs;
 mod harness;
+mod memory;
 mod moody_store;
 mod ownership;
+mod poison;
 mod projection;
 mod retention;
 mod slow_log;

@@ -290,6 +290,7 @@ async fn cluster_8_what_the_store_refuses_holds_the_trim_and_nobody_else() {
         town.metric("stentor_router_projector_refused") == 1.0
     })
     .await;
+    until(async || town.metric("stentor_router_dead_letters_total") == 1.0).await;
     let good = sockets[1].session.unwrap();
     if good.partition() != bad.partition() {
         projected(&town, &log, good).await;

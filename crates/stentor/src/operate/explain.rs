@@ -119,6 +119,7 @@ async fn ask(
     let request = pb::Request {
         app: found.entity.app.as_str().to_owned(),
         kind: Some(pb::request::Kind::Explain(request)),
+        deaths: 0,
     };
     let answer =
         operator::ask_owner(&reach.connection, id.partition(), request.encode_to_vec().into());

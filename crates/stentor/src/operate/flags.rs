@@ -94,6 +94,19 @@ pub(crate) struct Explain {
     pub(crate) app: Option<AppId>,
 }
 
+/// Flags of `dead-letters`.
+#[derive(Debug, Args)]
+pub(crate) struct DeadLetters {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// How many, the latest first.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: usize,
+    /// Print what was said in them, too.
+    #[arg(long)]
+    pub(crate) texts: bool,
+}
+
 /// Flags of `verify`.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {

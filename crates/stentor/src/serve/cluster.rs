@@ -138,6 +138,7 @@ pub(super) async fn open_log(
             OpenError::Old(_)
             | OpenError::NoBatches(_)
             | OpenError::LazyFsync(_)
+            | OpenError::TooLarge { .. }
             | OpenError::Unfit { .. }
             | OpenError::Missing(_)
             | OpenError::SmallMessages(_)
@@ -206,6 +207,7 @@ pub(crate) fn log_settings(nats: &Nats) -> LogSettings {
         replicas: nats.replicas,
         max_bytes: u64::try_from(nats.max_bytes).unwrap_or(u64::MAX),
         allow_lazy_fsync: nats.allow_lazy_fsync,
+        allow_large: nats.allow_large_log,
         ..LogSettings::new(nats.monitor_urls.clone())
     }
 }

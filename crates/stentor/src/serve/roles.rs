@@ -164,6 +164,9 @@ async fn route<S: Store>(
         history,
         logic: version(),
         later: later(),
+        memory_max: process.config.memory_max_bytes,
+        #[cfg(feature = "fail-points")]
+        fail_point: super::fail_points::of_router(),
         ..stentor_router::Config::default()
     };
     let (log, store, bus) = (Arc::new(log), Arc::new(store), Arc::new(bus));

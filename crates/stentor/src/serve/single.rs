@@ -86,6 +86,7 @@ async fn serve(config: Config, plan: &Plan) -> anyhow::Result<ExitCode> {
     let fanout = bus.join(gateway_id);
     let router_config = stentor_router::Config {
         commits: CommitLimits { commits: config.max_commits, ..CommitLimits::default() },
+        memory_max: config.memory_max_bytes,
         ..stentor_router::Config::default()
     };
     let store = Arc::clone(&embedded);

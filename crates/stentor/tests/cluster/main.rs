@@ -22,6 +22,7 @@ mod lines;
 mod load;
 mod lost;
 mod operate;
+mod poison;
 mod reload;
 mod rolling;
 mod routers;

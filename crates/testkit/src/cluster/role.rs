@@ -112,6 +112,15 @@ impl Role {
         self.child.as_mut()?.try_wait().ok()?
     }
 
+    /// Whether it has ended by itself; it may be started again then.
+    pub(super) fn has_fallen(&mut self) -> bool {
+        let fallen = self.ended().is_some();
+        if fallen {
+            self.child = None;
+        }
+        fallen
+    }
+
     /// Ends it at once.
     pub(super) fn kill(&mut self) -> anyhow::Result<()> {
         let name = &self.name;

@@ -50,7 +50,12 @@ pub(crate) fn requests() -> Vec<pb::Request> {
         In::Control(control),
         In::Draft(draft),
         In::End(pb::EndInput { session: session() }),
-        In::Refuse(pb::RefuseInput { session: session(), counter: 10, client: Some(id(1)) }),
+        In::Refuse(pb::RefuseInput {
+            session: session(),
+            counter: 10,
+            client: Some(id(1)),
+            poison: true,
+        }),
     ];
     let inputs = inputs.map(|kind| pb::ConnectionInput { received_at: 13, kind: Some(kind) });
     let outcome = |result| pb::OutcomeRequest {
@@ -87,7 +92,7 @@ pub(crate) fn requests() -> Vec<pb::Request> {
             typing: true,
         }),
     ];
-    kinds.map(|kind| pb::Request { app: "demo".into(), kind: Some(kind) }).into()
+    kinds.map(|kind| pb::Request { app: "demo".into(), kind: Some(kind), deaths: 46 }).into()
 }
 
 pub(crate) fn replies() -> Vec<pb::Reply> {
@@ -205,6 +210,22 @@ pub(crate) fn effects() -> Vec<pb::Effect> {
         attempt: 3,
         deadline: 45,
         request: "{}".into(),
+    }]
+}
+
+pub(crate) fn dead_letters() -> Vec<pb::DeadLetter> {
+    vec![pb::DeadLetter {
+        at: 47,
+        reason: pb::DeadReason::RoutersGone.into(),
+        app: "demo".into(),
+        session: Some(session()),
+        what: "message".into(),
+        detail: "three routers were gone over it".into(),
+        client: Some(id(1)),
+        counter: 48,
+        sequence: 49,
+        body: "{}".into(),
+        body_bytes: 50,
     }]
 }
 

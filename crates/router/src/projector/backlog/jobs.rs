@@ -6,6 +6,17 @@ use stentor_types::Sequence;
 
 use super::{Ended, Inner, Job, row_bytes};
 
+/// What was given up on and not fetched yet. More are only logged.
+const GIVEN_UP_MAX: usize = 64;
+
+/// An entity that holds the cursor of its partition until somebody has looked.
+#[derive(Debug)]
+pub(in crate::projector) struct GivenUp {
+    pub(in crate::projector) entity: Entity,
+    pub(in crate::projector) sequence: Sequence,
+    pub(in crate::projector) why: &'static str,
+}
+
 impl Inner {
     pub(super) fn next_job(&mut self) -> Option<Job> {
         while let Some(entity) = self.ready.pop_front() {
@@ -100,12 +111,15 @@ impl Inner {
     }
 
     /// What cannot be written stays in the log: the cursor waits for it until somebody has looked.
-    fn give_up_on(&mut self, entity: &Entity, why: &str) {
+    fn give_up_on(&mut self, entity: &Entity, why: &'static str) {
         let work = self.works.get_mut(entity);
         let (Some(work), Some(part)) = (work, self.parts.get_mut(&entity.partition())) else {
             return;
         };
         let (bytes, first, rest) = work.refuse();
+        if self.given_up.len() < GIVEN_UP_MAX {
+            self.given_up.push(GivenUp { entity: entity.clone(), sequence: first, why });
+        }
         self.bytes -= bytes;
         self.records -= part.close(rest);
         tracing::error!(%entity, sequence = %first, why, "records cannot be written to the history; the log keeps them and all that follows");

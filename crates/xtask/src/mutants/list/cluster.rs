@@ -1,6 +1,7 @@
 //! Breakages of what a cluster rests on: the log on JetStream, who owns a partition, what is told to gateways, the
 //! history. The numbers are those of the rules that the log and its owners follow.
 
+mod limits;
 mod owners;
 mod versions;
 
@@ -39,7 +40,7 @@ const fn database(filter: &'static str) -> CaughtBy {
 
 /// All of them.
 pub(super) fn mutants() -> impl Iterator<Item = &'static Mutant> {
-    MUTANTS.iter().chain(owners::MUTANTS).chain(versions::MUTANTS)
+    MUTANTS.iter().chain(owners::MUTANTS).chain(versions::MUTANTS).chain(limits::MUTANTS)
 }
 
 /// Writing, keeping and numbering.
