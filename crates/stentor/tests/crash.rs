@@ -16,7 +16,7 @@ use std::{
 
 use http::{Method, StatusCode};
 use serde_json::Value;
-use stentor_testkit::{Answer, BotStub, LegacyClient, Process, SecondClient, Web};
+use stentor_testkit::{Answer, BotStub, LegacyClient, PATIENCE, Process, SecondClient, Web};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_stentor");
 const APP: &str = "/dev?appId=demo";
@@ -144,7 +144,9 @@ async fn join_again(port: u16, sid: String, token: String, all: usize, acked: Ac
                 continue;
             }
             assert!(joined.head >= highest, "I9: joined at {}, {highest} was acked", joined.head);
-            while joined.last() < joined.head && joined.next().await.is_ok() {}
+            let all = async { while joined.last() < joined.head && joined.next().await.is_ok() {} };
+            let shown = tokio::time::timeout(PATIENCE, all).await;
+            assert!(shown.is_ok(), "I9: {} of {} events are shown", joined.last(), joined.head);
             let read = web.json(Method::GET, &events, "").await;
             let Ok((StatusCode::OK, read)) = read else { continue };
             if joined.last() >= joined.head {
