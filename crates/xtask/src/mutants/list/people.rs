@@ -259,15 +259,4 @@ pub(super) const MUTANTS: &[Mutant] = &[
         replace: "            session,\n            n: EventNumber(n.0.saturating_sub(4).max(1)),\n            stamp,",
         caught_by: CaughtBy::Simulation,
     },
-    Mutant {
-        name: "router: who joins is not shown the latest event",
-        file: "crates/router/src/history.rs",
-        find: "filter(|(n, _)| (from..=to).contains(n))",
-        replace: "filter(|(n, _)| (from..to).contains(n))",
-        caught_by: CaughtBy::TestOf {
-            package: "stentor",
-            target: "crash",
-            filter: "i9_who_joins_reads_all_that_was_acknowledged_before",
-        },
-    },
 ];
