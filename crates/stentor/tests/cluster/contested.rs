@@ -20,7 +20,7 @@ use stentor_wire::{decode_commit, encode_commit};
 use crate::{load::Load, setting::is_long, verifying::as_router};
 
 /// Between two attempts of the other writer: it wins often, and not always.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(30);
 /// Refusals after which the fault has been there for long enough.
 const REFUSALS: f64 = 10.0;
 
@@ -111,6 +111,10 @@ pub(crate) async fn holds_nobody_up(cluster: &Cluster, load: &mut Load) {
     // The promise is twice; a gate on a busy machine only sees whether they are held up.
     let allowed = if is_long() { 2 * calm.percentile(99) } else { Duration::from_secs(3) };
     assert!(beside.percentile(99) <= allowed, "F26: innocents are held up");
+    // An acknowledgement may come before the event.
+    let last = format!("contested {said}");
+    let there = client.event("its last text", |event| event["text"] == last.as_str()).await;
+    there.unwrap_or_else(|error| panic!("F26: {error:#}"));
     client.check().unwrap_or_else(|error| panic!("F26: {error:#}"));
     assert!(client.refused.is_empty(), "{:?}", client.refused);
 }
