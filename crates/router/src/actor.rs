@@ -38,6 +38,8 @@ const INPUT_BYTES_MAX: usize = 128 * 1024;
 const IDLE: Duration = Duration::from_secs(60);
 /// How often an attempt that found the connectors' queue full is offered again.
 const OFFER_AGAIN: Duration = Duration::from_millis(250);
+/// How often a session whose bot is being asked looks whether its log is still there: with it goes the question.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How long to wait before a log or store that did not answer is asked again.
 const LOAD_AGAIN: Duration = Duration::from_millis(500);
 /// How long a damaged session is left alone before it is looked at again.
@@ -112,6 +114,8 @@ enum Next {
     End,
     /// It offers its attempt again.
     Offer,
+    /// It looks whether the log that its attempt lies in is still there.
+    Look,
     /// Nothing has happened for long, or others need the room.
     Leave,
 }
@@ -157,6 +161,11 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
             }
             Next::End => return,
             Next::Offer => settle::offer(&mut actor),
+            Next::Look => {
+                if actor.revive().await.is_err() {
+                    return;
+                }
+            }
             // A command that slips in between is left for the next actor: closing comes first.
             Next::Leave => {
                 commands.close();
@@ -290,17 +299,43 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
     /// Waits for what is to be done next.
     async fn next(&self, commands: &mut mpsc::Receiver<Command>) -> Next {
         let offers = self.unsent.is_some();
-        let patience = if offers { OFFER_AGAIN } else { IDLE };
         tokio::select! {
             biased;
-            next = timeout(patience, commands.recv()) => match next {
+            next = timeout(self.patience(), commands.recv()) => match next {
                 Ok(Some(command)) => Next::Take(command),
                 Ok(None) => Next::End,
                 Err(_) if offers => Next::Offer,
+                Err(_) if self.waits_for_the_bot() => Next::Look,
                 Err(_) => Next::Leave,
             },
             () = self.room.wanted(), if !offers => Next::Leave,
         }
+    }
+
+    /// How long to wait for the next command.
+    fn patience(&self) -> Duration {
+        if self.unsent.is_some() {
+            OFFER_AGAIN
+        } else if self.waits_for_the_bot() {
+            LOOK_AGAIN
+        } else {
+            IDLE
+        }
+    }
+
+    /// Whether an attempt is open that lies in the log.
+    fn waits_for_the_bot(&self) -> bool {
+        L::CARRIES_EFFECTS && self.session.open_effect().is_some()
+    }
+
+    /// Goes on in another log, if the one that an attempt was written to is lost, and has it made again.
+    async fn revive(&mut self) -> Result<(), Trouble> {
+        let log = self.actors.shared().log.incarnation();
+        if self.origin.is_some_and(|origin| origin.log != log) {
+            self.rests = true;
+            self.write(Vec::new()).await?;
+        }
+        Ok(())
     }
 
     /// After a load: connections of gateways that are gone are gone; an attempt that was out when the

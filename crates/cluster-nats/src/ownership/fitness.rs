@@ -5,11 +5,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use stentor_types::Partition;
 use tracing::info;
 
-use super::keeper::{Keeper, Outcome};
+use super::{
+    keeper::{Keeper, Outcome},
+    records::ReadError,
+};
 use crate::{
     clock,
     readiness::{BusState, Trouble},
 };
+
+/// A comparison of clocks that takes longer says nothing.
+const ANSWER_FOR: Duration = Duration::from_secs(1);
 
 impl Keeper {
     /// Compares the clock with the broker's now and then, and at once until that has worked.
@@ -23,10 +29,14 @@ impl Keeper {
         self.compared_at = Some(now);
         let (records, wall) = (self.records.clone(), self.wall);
         self.tasks.spawn(async move {
-            let before = unix_micros(wall);
+            let (asked, before) = (clock::now(), unix_micros(wall));
             let time = records.time().await;
-            // The broker looked at its clock somewhere in between.
-            Outcome::Compared(time.map(|time| i128::midpoint(before, unix_micros(wall)) - time))
+            let now = unix_micros(wall);
+            // The broker looked at its clock somewhere in between. Where is not known of a process that was
+            // frozen meanwhile, nor of a line that was down.
+            let is_prompt = clock::now().saturating_sub(asked) < ANSWER_FOR;
+            let offset = time.map(|time| i128::midpoint(before, now) - time);
+            Outcome::Compared(if is_prompt { offset } else { Err(ReadError::Silent) })
         });
     }
 
