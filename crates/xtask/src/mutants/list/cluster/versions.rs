@@ -116,8 +116,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "cluster 25: a member tells no version",
         file: "crates/cluster-nats/src/members/heartbeat.rs",
-        find: "version: version.unwrap_or(FIRST_VERSION) })",
-        replace: "version: version.map_or(FIRST_VERSION, |_| FIRST_VERSION) })",
+        find: "let version = words.next().and_then(|version| version.parse().ok());",
+        replace: "let version = words.next().and_then(|version| version.parse().ok()).filter(|known| *known == 0);",
         caught_by: nats_unit("a_heartbeat_survives_the_way"),
     },
     Mutant {
