@@ -63,6 +63,10 @@ impl Metrics {
             &["reason"],
         )?;
         registry.register(Box::new(dead_letters.clone()))?;
+        // There from the start, so that an alarm sees the first.
+        for reason in ["panic", "router_gone", "history"] {
+            dead_letters.with_label_values(&[reason]);
+        }
         let memory = IntGauge::new(
             "stentor_router_memory_bytes",
             "What the sessions in memory take together, as far as it can be known.",

@@ -154,15 +154,19 @@ impl Town {
         }
     }
 
-    /// What a gauge or a counter says.
+    /// What a gauge or a counter says, over all its labels.
     pub fn metric(&self, name: &str) -> f64 {
         let families = self.registry.gather();
         let Some(family) = families.iter().find(|family| family.name() == name) else { return 0.0 };
-        let metric = family.get_metric().first().unwrap();
-        if family.get_field_type() == prometheus::proto::MetricType::COUNTER {
-            return metric.get_counter().get_value();
-        }
-        metric.get_gauge().get_value()
+        let is_counter = family.get_field_type() == prometheus::proto::MetricType::COUNTER;
+        let value = |metric: &prometheus::proto::Metric| {
+            if is_counter {
+                metric.get_counter().get_value()
+            } else {
+                metric.get_gauge().get_value()
+            }
+        };
+        family.get_metric().iter().map(value).sum()
     }
 
     pub fn socket(&self, number: u64, user: &str) -> Socket {
