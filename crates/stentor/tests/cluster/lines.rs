@@ -26,7 +26,7 @@ fn held_for() -> Duration {
     Duration::from_secs(if is_long() { 30 } else { 9 })
 }
 
-fn with_lines(options: ClusterOptions) -> ClusterOptions {
+pub(crate) fn with_lines(options: ClusterOptions) -> ClusterOptions {
     ClusterOptions { lines: true, ..options.without_database() }
 }
 
