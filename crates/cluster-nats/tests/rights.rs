@@ -66,7 +66,6 @@ const PUBLISH: &[(&str, &[&str])] = &[
         "$JS.API.DIRECT.GET.KV_STENTOR_owner.$KV.STENTOR_owner.cluster",
         &["gateway", "router", "connector", "operator"],
     ),
-    ("$JS.API.DIRECT.GET.KV_STENTOR_owner.$KV.STENTOR_owner.7", &["router", "operator"]),
     ("$JS.API.STREAM.SNAPSHOT.STENTOR_log_0", &[]),
     ("$JS.API.STREAM.RESTORE.STENTOR_log_0", &[]),
     ("$JS.API.STREAM.LEADER.STEPDOWN.STENTOR_log_0", &[]),
