@@ -21,16 +21,9 @@ const LASTING: Duration = Duration::from_secs(48 * 3600);
 /// What all names together may take: some hundred thousand of them. Beyond it nothing can be used up.
 const BYTES_MAX: i64 = 64 << 20;
 
-/// Makes the bucket if it is not there.
-pub(crate) async fn ensure(
-    connection: &Connection,
-    replicas: usize,
-) -> Result<(), async_nats::Error> {
-    let jetstream = connection.jetstream();
-    if jetstream.get_key_value(BUCKET).await.is_ok() {
-        return Ok(());
-    }
-    let config = kv::Config {
+/// The bucket as it is made.
+pub(crate) fn config(replicas: usize) -> kv::Config {
+    kv::Config {
         bucket: BUCKET.to_owned(),
         description: "What may be used once, and was.".to_owned(),
         history: 1,
@@ -38,9 +31,7 @@ pub(crate) async fn ensure(
         max_bytes: BYTES_MAX,
         num_replicas: replicas,
         ..kv::Config::default()
-    };
-    jetstream.create_key_value(config).await?;
-    Ok(())
+    }
 }
 
 /// Uses a name up; false if it was before.

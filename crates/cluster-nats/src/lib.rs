@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bucket;
 mod bus;
 mod chance;
 mod claims;

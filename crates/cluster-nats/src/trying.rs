@@ -17,25 +17,16 @@ const STREAM: &str = "KV_STENTOR_trying";
 /// Why something could not be read or written.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Makes the bucket if it is not there.
-pub(crate) async fn ensure(
-    connection: &Connection,
-    replicas: usize,
-) -> Result<(), async_nats::Error> {
-    let jetstream = connection.jetstream();
-    if jetstream.get_key_value(BUCKET).await.is_ok() {
-        return Ok(());
-    }
-    let config = kv::Config {
+/// The bucket as it is made.
+pub(crate) fn config(replicas: usize) -> kv::Config {
+    kv::Config {
         bucket: BUCKET.to_owned(),
         description: "What owners of partitions are trying, and may be lost over.".to_owned(),
         history: 1,
         max_bytes: BYTES_MAX,
         num_replicas: replicas,
         ..kv::Config::default()
-    };
-    jetstream.create_key_value(config).await?;
-    Ok(())
+    }
 }
 
 /// 64 partitions with at most 64 lines of 51 bytes each, and what the server adds.

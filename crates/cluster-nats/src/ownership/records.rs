@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use stentor_types::Partition;
 
 use super::record::{Known, Record};
-use crate::{claims, connect::Connection, trying, version};
+use crate::{bucket, claims, connect::Connection, trying, version};
 
 /// The bucket.
 const BUCKET: &str = "STENTOR_owner";
@@ -76,23 +76,17 @@ impl Records {
     /// Makes the bucket if it is not there, that of names that are used up once, and that of what is being
     /// tried.
     pub(crate) async fn ensure(&self) -> Result<(), ReadError> {
-        let made = claims::ensure(&self.connection, self.replicas).await;
-        made.map_err(ReadError::Server)?;
-        let made = trying::ensure(&self.connection, self.replicas).await;
-        made.map_err(ReadError::Server)?;
-        let jetstream = self.connection.jetstream();
-        if jetstream.get_key_value(BUCKET).await.is_ok() {
-            return Ok(());
-        }
-        let config = kv::Config {
+        let own = kv::Config {
             bucket: BUCKET.to_owned(),
             description: "Which router owns which partition.".to_owned(),
             history: 1,
             num_replicas: self.replicas,
             ..kv::Config::default()
         };
-        let made = jetstream.create_key_value(config).await;
-        made.map(drop).map_err(|cause| ReadError::Server(Box::new(cause)))
+        for config in [claims::config(self.replicas), trying::config(self.replicas), own] {
+            bucket::ensure(&self.connection, config).await.map_err(ReadError::Server)?;
+        }
+        Ok(())
     }
 
     /// All records, perhaps not the newest ones.
