@@ -125,8 +125,13 @@ impl RouterBus {
         let (offers, offers_queue) = Offers::new(settings.group, metrics.clone());
         let records = Records::new(connection.clone(), settings.replicas);
         let holdings = Arc::new(Holdings::new());
-        let desk =
-            Desk { connection: connection.clone(), members: members.clone(), requests, metrics };
+        let desk = Desk {
+            connection: connection.clone(),
+            members: members.clone(),
+            holdings: Arc::clone(&holdings),
+            requests,
+            metrics,
+        };
         let keeper = Keeper::new(
             me.clone(),
             members.clone(),

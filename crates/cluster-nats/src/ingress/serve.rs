@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -18,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{debug, error, warn};
 
 use super::{BUSY, Caller, PAGE, REFUSED, SAYS, TERM, UNKNOWN, pages};
-use crate::{connect::Connection, members::Members, metrics::RouterMetrics};
+use crate::{connect::Connection, members::Members, metrics::RouterMetrics, ownership::Holdings};
 
 /// Requests of one partition that the router may be working on; beyond it, it is busy. The connections
 /// of a partition's visitors have one request each.
@@ -29,6 +30,7 @@ const OPEN_MAX: usize = 16_384;
 pub(crate) struct Desk {
     pub(crate) connection: Connection,
     pub(crate) members: Members,
+    pub(crate) holdings: Arc<Holdings>,
     pub(crate) requests: mpsc::Sender<IngressRequest>,
     pub(crate) metrics: RouterMetrics,
 }
@@ -141,7 +143,7 @@ impl Service {
         let Some(reply) = message.reply else { return };
         // This process or its line was away: what waited meanwhile has been asked again, perhaps of
         // somebody else, and is no longer this router's to answer.
-        if !self.desk.members.is_fresh() {
+        if self.may_be_stale() {
             self.desk.metrics.requests.with_label_values(&["stale"]).inc();
             return;
         }
@@ -158,6 +160,14 @@ impl Service {
             self.desk.metrics.requests.with_label_values(&["busy"]).inc();
             self.say(reply, Some(BUSY), Bytes::new()).await;
         }
+    }
+
+    fn may_be_stale(&self) -> bool {
+        let Desk { members, holdings, .. } = &self.desk;
+        // In this order: a heartbeat that ends a silence counts after the lapse is counted. What was given
+        // up is nobody's yet, perhaps, and whoever asks for it has to hear so.
+        !members.is_fresh()
+            || (!self.finish.is_cancelled() && !holdings.is_sure(self.partition, members.lapses()))
     }
 
     async fn answer(&self, reply: Subject, answer: Answer) {
