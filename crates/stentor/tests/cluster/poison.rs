@@ -108,6 +108,8 @@ async fn f16_an_input_that_panics_is_refused_and_its_session_goes_on() {
     assert_eq!(client.refused, BTreeMap::from([(poison, "poison".to_owned())]));
     let after = client.say("after").await.unwrap();
     client.settled(after).await.unwrap();
+    // An acknowledgement may come before the event.
+    client.event("it", |event| event["text"] == "after").await.unwrap();
     client.check().unwrap();
     assert_eq!(setting.cluster.fallen(), Vec::<String>::new());
     let until = Instant::now() + PATIENCE;
