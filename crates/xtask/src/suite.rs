@@ -138,27 +138,56 @@ pub(crate) fn count(
     run: impl FnOnce(&mut dyn FnMut(&str)) -> anyhow::Result<ExitStatus>,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let mut passed = 0;
-    let mut failed = Vec::new();
-    let status = run(&mut |line| {
-        if let Some(counted) = line.strip_prefix("test result: ").and_then(passed_in) {
-            passed += counted;
-        } else if let Some(name) =
-            line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
-        {
-            failed.push(format!("{what}: {name}"));
-        }
-    })?;
-    report.passed_by_child(passed);
-    if !status.success() && failed.is_empty() {
+    let mut counted = Counted::default();
+    let status = run(&mut |line| counted.see(line))?;
+    report.passed_by_child(counted.passed);
+    let Counted { passed, failed, begun, ended } = counted;
+    if begun > ended {
+        let why = format!("{} of {begun} test programs ended without a result", begun - ended);
+        report.fail(what, &why);
+    } else if !status.success() && failed.is_empty() {
         report.fail(what, &format!("ended with {status}"));
     } else if passed == 0 && failed.is_empty() {
         report.fail(what, "no test ran");
     }
     for name in failed {
-        report.failed_by_child(name);
+        report.failed_by_child(format!("{what}: {name}"));
     }
     Ok(())
+}
+
+/// What cargo's own lines say.
+#[derive(Debug, Default, PartialEq)]
+struct Counted {
+    passed: usize,
+    failed: Vec<String>,
+    /// Test programs that began to run their tests.
+    begun: usize,
+    /// And that told how it went: one that is aborted does not.
+    ended: usize,
+}
+
+impl Counted {
+    fn see(&mut self, line: &str) {
+        if let Some(result) = line.strip_prefix("test result: ") {
+            self.ended += 1;
+            self.passed += passed_in(result).unwrap_or(0);
+        } else if begins(line) {
+            self.begun += 1;
+        } else if let Some(name) =
+            line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
+        {
+            self.failed.push(name.to_owned());
+        }
+    }
+}
+
+/// Whether this is the line with which a test program begins.
+fn begins(line: &str) -> bool {
+    let counted = line
+        .strip_prefix("running ")
+        .and_then(|rest| rest.strip_suffix(" tests").or_else(|| rest.strip_suffix(" test")));
+    counted.is_some_and(|count| count.parse::<usize>().is_ok())
 }
 
 /// The number before " passed" in cargo's own result line.
@@ -169,7 +198,7 @@ fn passed_in(result: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::passed_in;
+    use super::{Counted, passed_in};
 
     #[test]
     fn cargos_result_line_is_counted() {
@@ -178,5 +207,19 @@ mod tests {
         assert_eq!(passed_in(line), Some(14));
         assert_eq!(passed_in("FAILED. 3 passed; 1 failed; 0 ignored"), Some(3));
         assert_eq!(passed_in("nothing here"), None);
+    }
+
+    #[test]
+    fn a_test_program_that_is_aborted_is_noticed() {
+        let mut counted = Counted::default();
+        let lines =
+            ["running 1 test", "test a ... FAILED", "test result: FAILED. 0 passed; 1 failed"];
+        lines.into_iter().for_each(|line| counted.see(line));
+        assert_eq!((counted.begun, counted.ended), (1, 1));
+        assert_eq!(counted.failed, ["a"]);
+        ["", "running 30 tests", "test b ... ok"].into_iter().for_each(|line| counted.see(line));
+        assert_eq!((counted.begun, counted.ended), (2, 1));
+        counted.see("running away from tests");
+        assert_eq!(counted.begun, 2);
     }
 }
