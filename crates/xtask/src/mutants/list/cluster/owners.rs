@@ -184,8 +184,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "cluster 18: what waited while a router was frozen is decided by it",
         file: "crates/cluster-nats/src/ingress/serve.rs",
-        find: "        if !self.desk.members.is_fresh() {\n",
-        replace: "        if self.desk.members.lapses() == u64::MAX {\n",
+        find: "        if self.may_be_stale() {\n",
+        replace: "        if self.may_be_stale() && self.desk.members.lapses() == u64::MAX {\n",
         caught_by: nats_bus(
             "f4_a_paused_owner_stops_believing_in_itself_before_another_takes_over_and_never_again",
         ),
