@@ -9,6 +9,8 @@
 
 mod listings;
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use stentor_types::{
     AppId, Epoch, EventNumber, Incarnation, PlacementKey, SessionId, Timestamp, UserKey,
@@ -22,27 +24,36 @@ pub use self::listings::{
 };
 use crate::port::{DirectoryRow, Projection, SessionRow, Store, StoredEvent};
 
+/// A rule, and the store to try it on.
+type Rule<S> = for<'a> fn(&'a S) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 /// Runs every rule, each on a store that `make` has made: empty, and used by nobody else.
 pub async fn all<S: Store>(make: impl AsyncFn() -> S) {
-    events_come_back_in_order_and_as_they_were(&make().await).await;
-    a_range_is_inclusive_and_leaves_holes(&make().await).await;
-    projecting_twice_changes_nothing(&make().await).await;
-    of_two_writes_to_one_event_the_later_time_stays(&make().await).await;
-    of_two_rows_the_later_time_stays(&make().await).await;
-    of_two_directories_the_later_time_stays(&make().await).await;
-    writes_at_once_are_judged_like_writes_in_turn(&make().await).await;
-    what_was_never_written_is_not_there(&make().await).await;
-    apps_and_sessions_do_not_mix(&make().await).await;
-    expiry_removes_what_is_older_and_nothing_else(&make().await).await;
-    expiry_counts_events(&make().await).await;
-    a_large_projection_is_kept_whole(&make().await).await;
-    listings_come_newest_first_and_as_they_were(&make().await).await;
-    a_list_goes_on_after_a_place_that_nobody_has(&make().await).await;
-    a_session_has_one_place(&make().await).await;
-    listings_at_once_are_judged_like_listings_in_turn(&make().await).await;
-    lists_of_apps_do_not_mix(&make().await).await;
-    expiry_removes_older_listings(&make().await).await;
-    expiry_removes_many_listings(&make().await).await;
+    // One future at a time: those of all rules together are larger than the stack of a test's thread.
+    let rules: &[Rule<S>] = &[
+        |store| Box::pin(events_come_back_in_order_and_as_they_were(store)),
+        |store| Box::pin(a_range_is_inclusive_and_leaves_holes(store)),
+        |store| Box::pin(projecting_twice_changes_nothing(store)),
+        |store| Box::pin(of_two_writes_to_one_event_the_later_time_stays(store)),
+        |store| Box::pin(of_two_rows_the_later_time_stays(store)),
+        |store| Box::pin(of_two_directories_the_later_time_stays(store)),
+        |store| Box::pin(writes_at_once_are_judged_like_writes_in_turn(store)),
+        |store| Box::pin(what_was_never_written_is_not_there(store)),
+        |store| Box::pin(apps_and_sessions_do_not_mix(store)),
+        |store| Box::pin(expiry_removes_what_is_older_and_nothing_else(store)),
+        |store| Box::pin(expiry_counts_events(store)),
+        |store| Box::pin(a_large_projection_is_kept_whole(store)),
+        |store| Box::pin(listings_come_newest_first_and_as_they_were(store)),
+        |store| Box::pin(a_list_goes_on_after_a_place_that_nobody_has(store)),
+        |store| Box::pin(a_session_has_one_place(store)),
+        |store| Box::pin(listings_at_once_are_judged_like_listings_in_turn(store)),
+        |store| Box::pin(lists_of_apps_do_not_mix(store)),
+        |store| Box::pin(expiry_removes_older_listings(store)),
+        |store| Box::pin(expiry_removes_many_listings(store)),
+    ];
+    for rule in rules {
+        rule(&make().await).await;
+    }
 }
 
 fn app(name: &str) -> AppId {
