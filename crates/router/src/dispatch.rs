@@ -25,6 +25,7 @@ use crate::{
     actors::{Actors, Key},
     directories::Directories,
     lists, request,
+    trials::SUSPECTED_FROM,
 };
 
 /// Requests being worked on. Overflow: the next one stays in the bus's queue, which is bounded too.
@@ -160,7 +161,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
         let partition = trying::partition(&request)?;
         let shared = self.actors.shared();
         let me = (shared.writer, shared.clock.now());
-        if deaths > 0 || !shared.trials.is_clear(&*shared.bus, me, partition).await {
+        if deaths >= SUSPECTED_FROM || !shared.trials.is_clear(&*shared.bus, me, partition).await {
             return self.carefully(app, request, partition, deaths).await;
         }
         self.inputs(&app, request).await

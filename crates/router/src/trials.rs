@@ -1,10 +1,12 @@
-//! Inputs that a router may have been lost over: tried one at a time, and never by two routers.
+//! Inputs that routers may have been lost over: tried one at a time.
 //!
-//! A gateway says when the owner that had an input was gone before it answered. Before such an input is decided
-//! about, it is written down where the next owner finds it, and taken off again afterwards. An owner refuses what
-//! it finds there from another's life: it was being tried when that life ended. One at a time in the whole router,
-//! not in a partition: what is tried beside the input that ends the router would be refused with it. Nothing of this is on the way of
-//! an ordinary input, beyond one look per partition after it was taken.
+//! A gateway says how many owners that had an input were gone before they answered. One is ordinary: everything
+//! that was under way then has outlived one, and none of it is to blame as a rule. Before an input that has
+//! outlived more is decided about, it is written down where the next owner finds it, and taken off again
+//! afterwards. An owner refuses what it finds there from another's life: it was being tried when that life ended.
+//! One at a time in the whole router, not in a partition: what is tried beside the input that ends the router would
+//! be refused with it. Nothing of this is on the way of an ordinary input, beyond one look per partition after it
+//! was taken.
 //!
 //! Overflow: of more than [`TRIALS_MAX`] the oldest is forgotten, and would be tried again.
 
@@ -29,6 +31,9 @@ use tokio::{
 };
 use tracing::warn;
 
+/// Owners that an input has outlived when it is suspected. A router that is lost leaves behind as many inputs as
+/// there are conversations in a few seconds; to write each of them down costs two synced writes of the broker.
+pub(crate) const SUSPECTED_FROM: u32 = 2;
 /// Inputs written down per partition. One is tried at a time; the others are those of lost owners.
 const TRIALS_MAX: usize = 64;
 /// How long what an owner was lost over is refused. Whoever sent it has given up long before.
@@ -157,7 +162,7 @@ impl Trials {
         deaths: u32,
     ) -> Verdict {
         let Some(slot) = self.slots.of(partition) else { return Verdict::NotNow };
-        if deaths == 0 {
+        if deaths < SUSPECTED_FROM {
             // An input that nobody suspects does not wait for those that somebody does.
             return match slot.read(bus, partition, (life, now)).await {
                 Ok(list) if list.refuses(mark, life) => Verdict::Refuse,

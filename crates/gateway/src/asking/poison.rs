@@ -1,9 +1,9 @@
 //! What owners may be gone over: counted, asked alone, and given up on in the end.
 //!
 //! The bus says when the owner that had a request was replaced before it answered. From then on the request has
-//! one input, and says how many owners it has outlived, so that the next one writes down what it is about to try
-//! before it does. That alone ends it: whoever comes after refuses what it finds written. Three owners gone over
-//! one input means that it does not; then the input is not asked any more, whoever is to blame.
+//! one input, and says how many owners it has outlived. After the second, the next one writes down what it is about
+//! to try before it does, and whoever comes after refuses what it finds written. A fourth owner gone over
+//! one input means that it does not end so; then the input is not asked any more, whoever is to blame.
 
 use bytes::Bytes;
 use prost::Message;
@@ -13,9 +13,9 @@ use tracing::error;
 use super::Answer;
 use crate::shared;
 
-/// Owners that may be gone over one input. The first was not warned, the second was; if it takes a third, what
-/// they write down for each other is not what ends it.
-const DEATHS_MAX: u32 = 3;
+/// Owners that may be gone over one input. Losing one is ordinary, the second is a bad sign, and the third was warned;
+/// if it takes a fourth, what they write down for each other is not what ends it.
+const DEATHS_MAX: u32 = 4;
 /// What is asked with it comes after it.
 const AFTER_MS: u32 = 100;
 
@@ -144,10 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn f16_an_input_that_three_owners_are_gone_over_is_refused_and_its_copy_kept() {
+    fn f16_an_input_that_four_owners_are_gone_over_is_refused_and_its_copy_kept() {
         let mut suspicion = Suspicion::default();
         let mut asked = request(3);
-        for deaths in 1..=2 {
+        for deaths in 1..DEATHS_MAX {
             let Next::Ask(next) = suspicion.owner_gone(&asked) else { panic!("{deaths}") };
             let (told, inputs) = inputs(&next);
             assert_eq!((told, inputs.len()), (deaths, 1));

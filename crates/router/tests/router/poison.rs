@@ -121,7 +121,7 @@ async fn f16_what_an_owner_was_lost_over_the_next_one_does_not_try() {
     town.say(&mut socket, "before").await;
     // It writes down what it is about to try, and is lost before anything else.
     notes.is_deaf.store(true, Ordering::SeqCst);
-    town.deaths = 1;
+    town.deaths = 2;
     let answer = town.say(&mut socket, "poison").await;
     assert!(matches!(answer, pb::input_reply::Kind::TryAgainMs(_)), "{answer:?}");
     town.kill().await;
@@ -129,7 +129,7 @@ async fn f16_what_an_owner_was_lost_over_the_next_one_does_not_try() {
     notes.is_deaf.store(false, Ordering::SeqCst);
     let mut town = open(&log, &store, &notes, None);
     // However it is asked: another gateway may know nothing.
-    for deaths in [2, 0] {
+    for deaths in [3, 0] {
         town.deaths = deaths;
         let answer = town.say_again(&socket, "poison").await;
         let refused = pb::input_reply::Kind::Rejected(pb::RejectCode::Poison.into());
@@ -159,8 +159,12 @@ async fn f16_what_is_suspicious_is_written_down_before_it_is_decided_about_and_n
     let mut town = open(&log, &store, &notes, Some(fail_point));
     let mut socket = visitor(&town, 1).await;
     town.say(&mut socket, "ordinary").await;
-    assert_eq!((seen.load(Ordering::SeqCst), notes.all()), (0, String::new()));
+    // A router that is lost leaves many of these behind.
     town.deaths = 1;
+    town.say(&mut socket, "left behind").await;
+    assert_eq!((seen.load(Ordering::SeqCst), notes.all()), (0, String::new()));
+    assert_eq!(notes.most.load(Ordering::SeqCst), 0, "it was written down");
+    town.deaths = 2;
     let answer = town.say(&mut socket, "suspicious").await;
     assert!(matches!(answer, pb::input_reply::Kind::Committed(_)), "{answer:?}");
     assert_eq!((seen.load(Ordering::SeqCst), notes.all()), (1, String::new()));
@@ -175,7 +179,7 @@ async fn f16_suspicious_inputs_are_tried_one_at_a_time_in_the_whole_router() {
     for number in 1..=8 {
         sockets.push(visitor(&town, number).await);
     }
-    town.deaths = 1;
+    town.deaths = 2;
     let town = &town;
     let saying: Vec<_> = sockets
         .iter_mut()

@@ -47,12 +47,21 @@ pub(super) const MUTANTS: &[Mutant] = &[
         caught_by: router("f16_suspicious_inputs_are_tried_one_at_a_time_in_the_whole_router"),
     },
     Mutant {
+        name: "cluster 19: one lost router makes everything suspicious that it left behind",
+        file: "crates/router/src/trials.rs",
+        find: "SUSPECTED_FROM: u32 = 2;",
+        replace: "SUSPECTED_FROM: u32 = 1;",
+        caught_by: router(
+            "f16_what_is_suspicious_is_written_down_before_it_is_decided_about_and_not_for_longer",
+        ),
+    },
+    Mutant {
         name: "cluster 19: a gateway never gives an input up",
         file: "crates/gateway/src/asking/poison.rs",
         find: "        if deaths < DEATHS_MAX {",
         replace: "        if deaths < DEATHS_MAX * 100 {",
         caught_by: gateway_unit(
-            "f16_an_input_that_three_owners_are_gone_over_is_refused_and_its_copy_kept",
+            "f16_an_input_that_four_owners_are_gone_over_is_refused_and_its_copy_kept",
         ),
     },
     Mutant {
