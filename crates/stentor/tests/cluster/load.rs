@@ -103,7 +103,8 @@ impl Load {
         Waits(waits)
     }
 
-    fn said(&self) -> Vec<u64> {
+    /// What each has said and seen acknowledged.
+    pub(crate) fn said(&self) -> Vec<u64> {
         self.progress.iter().map(|progress| progress.load(Ordering::Relaxed)).collect()
     }
 

@@ -17,6 +17,7 @@ mod calls;
 mod checks;
 mod contested;
 mod database;
+mod disk;
 mod gateways;
 mod lines;
 mod load;
