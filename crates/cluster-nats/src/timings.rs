@@ -41,6 +41,9 @@ pub struct Timings {
     pub ask_every: Duration,
     /// How long a router has for finishing what has begun in a partition that it hands over.
     pub release_for: Duration,
+    /// How long whoever asks for a partition that was handed over is still sent away: far longer than a message
+    /// takes to the new owner, and its subscription to all servers.
+    pub linger_for: Duration,
     /// How long a silent gateway is waited for.
     pub gone_after: Duration,
     /// After this long without hearing itself, a gateway takes another name.
@@ -87,6 +90,7 @@ impl Default for Timings {
             ask_after: Duration::from_secs(30),
             ask_every: Duration::from_secs(1),
             release_for: Duration::from_secs(10),
+            linger_for: Duration::from_millis(500),
             gone_after: Duration::from_secs(10),
             rename_after: Duration::from_secs(8),
             records_every: Duration::from_secs(1),

@@ -24,17 +24,29 @@ use crate::{
     members::{RouterId, Standing},
 };
 
-/// How long requests are sent away after a handover: far longer than a message takes to the new owner,
-/// and its subscription to all servers.
-const LINGER: Duration = Duration::from_millis(500);
+/// Partitions that a leaving router hands over at the same time. All at once would wait for each other, the last of
+/// them for all; what has not begun yet is served meanwhile as ever.
+const AT_ONCE: usize = 4;
+/// How long a leaving router takes its time. A partition that cannot be finished must not keep the others until the
+/// process is ended.
+const ALL_AFTER: Duration = Duration::from_secs(2);
 
 impl Keeper {
-    /// Gives everything away.
-    pub(super) async fn drain(&mut self) {
+    /// Begins to give everything away.
+    pub(super) fn drain(&mut self) {
         info!("hands over what it owns");
         self.is_draining = true;
+        self.drain_began = clock::now();
         self.members.stand(Standing::Draining);
-        for partition in self.held() {
+    }
+
+    /// Gives away what is next.
+    pub(super) async fn go_on_draining(&mut self) {
+        let is_late = clock::now().saturating_sub(self.drain_began) > ALL_AFTER;
+        let under_way = |slot: &Slot| matches!(slot, Slot::Releasing { .. } | Slot::Passing);
+        let busy = self.book.slots().filter(|(_, slot)| under_way(slot)).count();
+        let free = if is_late { usize::MAX } else { AT_ONCE.saturating_sub(busy) };
+        for partition in self.held().into_iter().take(free) {
             self.release(partition, None).await;
         }
     }
@@ -145,8 +157,9 @@ impl Keeper {
         self.desk.metrics.given_up.with_label_values(&[why]).inc();
         if let Some(serving) = self.serving.remove(&partition) {
             self.lingering += 1;
+            let linger_for = self.timings.linger_for;
             self.tasks.spawn(async move {
-                tokio::time::sleep(LINGER).await;
+                tokio::time::sleep(linger_for).await;
                 drop(serving);
                 Outcome::Lingered
             });

@@ -64,6 +64,7 @@ pub(crate) struct Keeper {
     pub(super) serving: BTreeMap<Partition, Serving>,
     pub(super) tasks: JoinSet<Outcome>,
     pub(super) is_draining: bool,
+    pub(super) drain_began: Duration,
     /// Partitions handed over whose askers are still sent away.
     pub(super) lingering: usize,
     /// Partitions in which something is for a later version than this router has, and for which.
@@ -114,6 +115,7 @@ impl Keeper {
             serving: BTreeMap::new(),
             tasks: JoinSet::new(),
             is_draining: false,
+            drain_began: Duration::ZERO,
             lingering: 0,
             beyond: BTreeMap::new(),
             found,
@@ -161,7 +163,10 @@ impl Keeper {
                     Found::Beyond(partition, version) => self.leave(partition, version).await,
                 },
                 Some(message) = told.next() => self.hear(&message).await,
-                () = drain.cancelled(), if !self.is_draining => self.drain().await,
+                () = drain.cancelled(), if !self.is_draining => self.drain(),
+            }
+            if self.is_draining {
+                self.go_on_draining().await;
             }
             let has_nothing = || self.book.slots().all(|(_, slot)| *slot == Slot::Free);
             if self.is_draining && self.lingering == 0 && has_nothing() {

@@ -187,9 +187,13 @@ impl TestRouter {
         self.seen.is_stuck.store(is_stuck, Ordering::Relaxed);
     }
 
+    pub(crate) fn begin_to_drain(&self) {
+        self.drain.cancel();
+    }
+
     /// Ends it in an orderly way.
     pub(crate) async fn drain(&mut self) {
-        self.drain.cancel();
+        self.begin_to_drain();
         let running = self.running.take().unwrap();
         soon("the end of a drain", running).await.unwrap().unwrap();
     }

@@ -43,10 +43,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "cluster 14: nobody is sent away while a partition changes hands",
         file: "crates/cluster-nats/src/ownership/handover.rs",
-        find: "            self.lingering += 1;\n            self.tasks.spawn(async move {\n                tokio::time::sleep(LINGER).await;\n",
-        replace: "            self.lingering += 1;\n            self.tasks.spawn(async move {\n                let _ = LINGER;\n",
+        find: "                tokio::time::sleep(linger_for).await;\n",
+        replace: "                let _ = linger_for;\n",
         caught_by: nats_bus(
-            "p8_a_drain_hands_everything_over_with_no_request_waiting_for_half_a_second",
+            "cluster_14_whoever_handed_a_partition_over_sends_away_whoever_still_asks_it",
         ),
     },
     Mutant {
@@ -180,6 +180,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         caught_by: nats_bus(
             "f4_a_paused_owner_stops_believing_in_itself_before_another_takes_over_and_never_again",
         ),
+    },
+    Mutant {
+        name: "cluster 14: a leaving router hands over everything at once",
+        file: "crates/cluster-nats/src/ownership/handover.rs",
+        find: "const AT_ONCE: usize = 4;",
+        replace: "const AT_ONCE: usize = 64;",
+        caught_by: nats_bus("cluster_14_a_leaving_router_hands_over_a_few_partitions_at_a_time"),
     },
     Mutant {
         name: "cluster 18: what waited while a router was frozen is decided by it",
