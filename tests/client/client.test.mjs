@@ -183,6 +183,35 @@ test("an agent lists, watches, takes over, talks and hands back; notes stay amon
   assertDense(desk);
 });
 
+for (const transport of ["websocket", "stream"]) {
+  test(`what is opened over ${transport} while the connection is being made is open once it is`, async () => {
+    const stentor = client({ transport });
+    stentor.connect();
+    const session = stentor.open({ name: `early over ${transport}` });
+    assert.equal(stentor.state, "connecting");
+    await session.ready();
+    await session.send("good morning");
+  });
+}
+
+test("who waits until it is ready may ask at once, and is told when it will never be", async () => {
+  const visitor = watched(client(), { name: "ready" });
+  await visitor.session.ready();
+  const agent = client({ token: () => router.token("agent", "eve") });
+  await agent.ready();
+  assert.ok(Array.isArray((await agent.list()).items));
+  const session = agent.open({ sid: visitor.session.sid });
+  await session.ready();
+  await session.take("Eve");
+  await session.ready();
+  await assert.rejects(agent.open({ sid: "0000000000000000-00000000000000000000000000000000" }).ready(), { code: "noSession" });
+  session.close();
+  await assert.rejects(session.ready(), { code: "closed", final: true });
+  const forged = client({ token: "x" });
+  await assert.rejects(forged.open({ name: "never" }).ready(), { code: "closed", final: true });
+  await assert.rejects(forged.ready(), { code: "closed", final: true });
+});
+
 test("a refusal for good ends it with a reason; a client that may not be here stays away", async () => {
   const stentor = client();
   const states = [];

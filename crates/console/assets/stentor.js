@@ -2,7 +2,7 @@
 // Sessions see every event once and in order; what was sent is kept until the router has it on disk.
 // Knows nothing of pages. How to use it: docs/stentor-js.md; what goes over the wire: docs/protocol-v2.md.
 
-import { Emitter, StentorError } from "./stentor/events.js";
+import { Emitter, StentorError, until } from "./stentor/events.js";
 import { Session } from "./stentor/session.js";
 import { Store, defaultStorage } from "./stentor/store.js";
 import { StreamLine, WebSocketLine } from "./stentor/lines.js";
@@ -77,6 +77,19 @@ export class Stentor extends Emitter {
     this.#dial();
   }
 
+  /** Connects if need be. Resolves when there is a connection; rejects if there will be none. */
+  async ready() {
+    this.connect();
+    await until((done, failed) => {
+      const look = ({ state, reason }) => {
+        if (state === "online") done();
+        if (state === "closed") failed(new StentorError("closed", reason || "this client was closed", true));
+      };
+      look(this);
+      return [this.on("state", look)];
+    });
+  }
+
   /** Sessions of the app, for staff: `{ items, next }`. */
   async list({ filter, search, after, limit } = {}) {
     const { items, next } = await this.#ask({ t: "list", filter, search, after, limit });
@@ -92,7 +105,10 @@ export class Stentor extends Emitter {
 
   /** Ends it all. What is unsent stays in the storage. */
   close() {
-    for (const session of this.#sessions) session.stop();
+    for (const session of this.#sessions) {
+      session.stop();
+      session.emit("closed", {});
+    }
     this.#sessions.clear();
     this.#end("closed", {});
   }
@@ -101,6 +117,7 @@ export class Stentor extends Emitter {
   #port() {
     return {
       isOnline: () => this.state === "online",
+      ready: () => this.ready(),
       send: (frame) => this.#line?.send(frame),
       ask: (frame) => this.#ask(frame),
       reference: () => ++this.#reference,
@@ -199,7 +216,8 @@ export class Stentor extends Emitter {
     this.#set("online", {});
     this.emit("welcome", frame);
     if (again) return;
-    if (!line.bringsOpens) for (const session of this.#sessions) session.begin();
+    // A stream has brought those that were prepared when it began.
+    for (const session of this.#sessions) if (!session.isLooking) session.begin();
     if (this.#watching) this.#ask({ t: "watch", on: true }).catch(() => {});
   }
 

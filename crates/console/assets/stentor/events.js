@@ -37,3 +37,13 @@ export class StentorError extends Error {
     return new StentorError(code, text, final === true);
   }
 }
+
+/** A promise that listeners settle; `listen` returns what takes them off again. */
+export async function until(listen) {
+  let offs = [];
+  try {
+    return await new Promise((done, failed) => (offs = listen(done, failed)));
+  } finally {
+    for (const off of offs) off();
+  }
+}

@@ -3,7 +3,6 @@
 
 /** Carries frames over a WebSocket. */
 export class WebSocketLine {
-  bringsOpens = false;
   #port;
   #socket;
   #opened = false;
@@ -51,7 +50,6 @@ const AGAIN_MS = 1_000;
 
 /** Carries frames over a streaming answer; what is said goes by POST, one at a time. */
 export class StreamLine {
-  bringsOpens = true;
   #port;
   #hello;
   #abort;

@@ -1,7 +1,7 @@
 // One session of a client: its events in order, its messages until they are acknowledged.
 // Knows nothing of sockets; the client says when there is a connection.
 
-import { Emitter, StentorError } from "./events.js";
+import { Emitter, StentorError, until } from "./events.js";
 
 /** No answer for this long: the same as "not now". */
 const ANSWER_MS = 10_000;
@@ -51,6 +51,26 @@ export class Session extends Emitter {
 
   get isPrepared() {
     return this.#prepared;
+  }
+
+  /** Whether the router has been asked to open it. */
+  get isLooking() {
+    return this.#isOpen || this.#looking !== undefined;
+  }
+
+  /** Resolves when the session is open; rejects if it will not be. Messages need not wait for it, they wait by themselves. */
+  async ready() {
+    if (this.#stopped) throw closed();
+    await until((done, failed) => {
+      if (this.#isOpen) done();
+      // Whether there will be a connection is the client's to say.
+      this.#port.ready().catch(failed);
+      return [
+        this.on("opened", done),
+        this.on("refused", (frame) => failed(StentorError.of(frame))),
+        this.on("closed", () => failed(closed())),
+      ];
+    });
   }
 
   /** What nobody has acknowledged: `{ mid, text | request, note, state: "waiting" | "sent" | "failed", code, reason }`. */
@@ -353,6 +373,10 @@ function fail(item, error) {
   item.code = error.code;
   item.reason = error.message;
   item.answer?.reject(error);
+}
+
+function closed() {
+  return new StentorError("closed", "this session was closed", true);
 }
 
 let ids = 0;
