@@ -4,7 +4,7 @@ use crate::json::{FRAME_BYTES_MAX, Node, Object};
 
 use super::{
     ACCESS_TOKEN_BYTES_MAX, NLU_PLACEHOLDER, OPTION_TOKEN_BYTES_MAX, RequestError, RequestIdentity,
-    RequestKind, name,
+    RequestKind, hand_back::HAND_BACK, name,
 };
 
 /// Fields that every kind of Request may carry beyond the identity.
@@ -15,7 +15,12 @@ pub(super) fn copy_common<'a>(
     copy_str(given, bot, "rawQuery", FRAME_BYTES_MAX)?;
     copy_str(given, bot, "locale", 64)?;
     copy_str(given, bot, "accessToken", ACCESS_TOKEN_BYTES_MAX)?;
-    copy_object(given, bot, "attributes")
+    copy_object(given, bot, "attributes")?;
+    if let Some(Node::Object(attributes)) = bot.get_mut("attributes") {
+        // What people said while the bot was silent is the router's to tell.
+        attributes.remove(HAND_BACK);
+    }
+    Ok(())
 }
 
 /// Fields of one kind.

@@ -4,6 +4,9 @@ use bytes::Bytes;
 
 use crate::json::{Node, Object, parse};
 
+/// The attribute that holds it.
+pub(super) const HAND_BACK: &str = "handBack";
+
 /// Something that was said while people answered.
 #[derive(Clone, Copy, Debug)]
 pub struct HandBackLine<'a> {
@@ -43,7 +46,7 @@ pub fn with_hand_back<'a>(
         Some(Node::Object(attributes)) => attributes,
         _ => Object::new(),
     };
-    attributes.set("handBack", hand_back);
+    attributes.set(HAND_BACK, hand_back);
     request.set("attributes", attributes);
     request.to_bytes()
 }

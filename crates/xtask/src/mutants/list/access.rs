@@ -4,6 +4,17 @@ use super::{CaughtBy, Mutant};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
+        name: "protocol: a browser tells the bot what people have said",
+        file: "crates/protocol/src/request/fields.rs",
+        find: "        attributes.remove(HAND_BACK);\n",
+        replace: "",
+        caught_by: CaughtBy::TestOf {
+            package: "stentor-protocol",
+            target: "lib",
+            filter: "i18_what_people_said_is_never_told_by_a_browser",
+        },
+    },
+    Mutant {
         name: "gateway: a login link is good for ever",
         file: "crates/gateway/src/identify/login.rs",
         find: "if before.is_some() { Err(LoginError::Spent) }",
