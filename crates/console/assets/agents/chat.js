@@ -48,7 +48,8 @@ export class Chat {
     this.#role = role;
     this.#parts.nothing.hidden = true;
     this.#parts.open.hidden = false;
-    this.#transcript = new Transcript(this.#parts.transcript, item.visitor, (turn, what, text) => this.#draft(turn, what, text));
+    const act = role === "observer" ? undefined : (turn, what, text) => this.#draft(turn, what, text);
+    this.#transcript = new Transcript(this.#parts.transcript, item.visitor, act);
     const session = this.#stentor.open({ sid: item.sid });
     this.#session = session;
     this.#offs = [

@@ -95,7 +95,8 @@ function desk(me) {
   });
   find("keys-open").addEventListener("click", () => find("keys").showModal());
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    // What is open in front has the keys: Escape closes it, and not the chat behind it as well.
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open], :popover-open")) return;
     const typing = event.target.matches("input:not([type=checkbox]), textarea");
     if (event.key === "Escape") return typing ? event.target.blur() : back();
     if (typing) return;

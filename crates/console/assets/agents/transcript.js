@@ -17,6 +17,7 @@ export class Transcript {
   /** The bot is being asked. */
   asked = false;
 
+  /** `act`: what to do with a draft; without it nothing can be done. */
   constructor(place, visitor, act) {
     this.#place = place;
     this.visitor = visitor;
@@ -161,7 +162,8 @@ export class Transcript {
       button.addEventListener("click", () => this.#act(turn, what, text));
       doing.append(button);
     }
-    row.append(element("h3", "", `The bot answered too late · ${time(at)} · only you see this`), element("div", "body", text || "(no words)"), doing);
+    row.append(element("h3", "", `The bot answered too late · ${time(at)} · only you see this`), element("div", "body", text || "(no words)"));
+    if (this.#act) row.append(doing);
     this.#drafts.set(turn, row);
     return row;
   }

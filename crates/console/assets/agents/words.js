@@ -45,7 +45,7 @@ export function responseExtras(response = {}) {
   return { chips, items };
 }
 
-export const FAILURES = { timedOut: "did not answer in time", unreachable: "could not be reached", status: "answered with an error", badAnswer: "gave an answer that cannot be read" };
+export const FAILURES = { timedOut: "did not answer in time", unreachable: "could not be reached", status: "answered with an error", badAnswer: "gave an answer that cannot be read", breakerOpen: "is left alone for a while after too many failures", notAllowed: "may not be called" };
 
 /** A new element with a class and a text. */
 export function element(tag, className, text) {
