@@ -37,15 +37,16 @@ pub(crate) const FIELDS: &[Field] = &[
         alias: None,
         flag: Some("--data"),
         default: "",
-        doc: "Folder that keeps everything. `standalone` needs one; `dev` without one uses a temporary folder.",
+        doc: "Folder that keeps everything. `standalone` needs one; `dev` without one uses a temporary folder; \
+              members of a cluster keep nothing.",
     },
     Field {
         key: "apps",
         alias: None,
         flag: Some("--apps"),
         default: "",
-        doc: "Folder of `ChatApp` YAML files, reloaded on change. `standalone` needs one; `dev` without one \
-              serves the app `demo`.",
+        doc: "Folder of `ChatApp` YAML files, reloaded on change. Everybody needs one, the same for all members of a \
+              cluster; `dev` without one serves the app `demo`.",
     },
     Field {
         key: "widget_dir",
