@@ -170,6 +170,17 @@ impl Cluster {
         self.places.password_file(user)
     }
 
+    /// Writes the settings of an operator, for the sub-commands that look at a cluster, and says where.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn operator_settings(&self) -> anyhow::Result<PathBuf> {
+        let file = self.folder().join("operator.toml");
+        std::fs::write(&file, self.places.operator())
+            .with_context(|| format!("failed to write {}", file.display()))?;
+        Ok(file)
+    }
+
     /// Ends a member at once, as `kill -9` does.
     ///
     /// # Errors

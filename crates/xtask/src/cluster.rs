@@ -20,6 +20,11 @@ use crate::workspace::Workspace;
 
 /// How often it is looked whether a role has ended by itself.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long one that has ended stays away: longer than the others need to take over what it had.
+const AWAY_FOR: Duration = Duration::from_secs(5);
+
+/// What runs our own program.
+const ROLES: [Kind; 3] = [Kind::Gateway, Kind::Router, Kind::Connector];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -112,29 +117,56 @@ async fn serve(
     println!("starting; a database takes up to half a minute");
     let mut cluster = Cluster::start(&wanted).await?;
     let prometheus = prometheus(&cluster)?;
-    greet(&cluster, bot, prometheus.as_ref().map(|(address, _)| address.as_str()))?;
+    greet(
+        &cluster,
+        &wanted.program,
+        bot,
+        prometheus.as_ref().map(|(address, _)| address.as_str()),
+    )?;
     loop {
         tokio::select! {
             _ = interrupted.recv() => break,
             _ = ended.recv() => break,
-            () = tokio::time::sleep(LOOK_EVERY) => {
-                if let Some(what) = cluster.fallen().first() {
-                    anyhow::bail!("{what}");
-                }
-            }
+            again = replace_one(&mut cluster) => again?,
         }
     }
     println!("\nstopping");
     cluster.shut_down().await
 }
 
+/// Looks for a role that has ended, by somebody's hand or by itself, and starts it again after a while.
+async fn replace_one(cluster: &mut Cluster) -> anyhow::Result<()> {
+    tokio::time::sleep(LOOK_EVERY).await;
+    let names: Vec<_> = ROLES.into_iter().flat_map(|kind| cluster.names(kind)).collect();
+    for name in names {
+        if cluster.has_fallen(&name)? {
+            let log = cluster.folder().join(format!("{name}.log"));
+            println!(
+                "{name} has ended ({}); in {} s it is started again",
+                log.display(),
+                AWAY_FOR.as_secs()
+            );
+            tokio::time::sleep(AWAY_FOR).await;
+            cluster.start_again(&name).await?;
+            println!("{name} is back: process {}", cluster.process_id(&name)?);
+        }
+    }
+    Ok(())
+}
+
 /// Where everything is.
-fn greet(cluster: &Cluster, bot: &str, prometheus: Option<&str>) -> anyhow::Result<()> {
+fn greet(
+    cluster: &Cluster,
+    program: &Path,
+    bot: &str,
+    prometheus: Option<&str>,
+) -> anyhow::Result<()> {
+    let program = program.display();
     println!();
     for (name, port) in cluster.names(Kind::Gateway).iter().zip(cluster.gateway_ports()) {
         println!("  {name:<12} http://127.0.0.1:{port}/");
     }
-    for kind in [Kind::Gateway, Kind::Router, Kind::Connector] {
+    for kind in ROLES {
         for name in cluster.names(kind) {
             let port = cluster.admin_port(&name)?;
             println!(
@@ -155,11 +187,16 @@ fn greet(cluster: &Cluster, bot: &str, prometheus: Option<&str>) -> anyhow::Resu
     let folder = cluster.folder();
     println!("  {:<12} {}", "files", folder.display());
     let key = folder.join("apps/demo.key");
+    let here =
+        cluster.gateway_ports().first().map(|port| format!(" --link http://127.0.0.1:{port}"));
     println!(
-        "\n  an agent     stentor token mint --app demo --role agent --subject ada --kid demo --key-file {}",
-        key.display()
+        "\n  an agent     {program} token mint --app demo --role agent --subject ada --kid demo --key-file {}{}",
+        key.display(),
+        here.unwrap_or_default()
     );
-    println!("\nCtrl-C ends it.");
+    let operator = cluster.operator_settings()?;
+    println!("  an operator  {program} sessions --config {}", operator.display());
+    println!("\nKill what you like; it is started again after a while. Ctrl-C ends everything.");
     Ok(())
 }
 
@@ -169,7 +206,7 @@ fn prometheus(cluster: &Cluster) -> anyhow::Result<Option<(String, Background)>>
         return Ok(None);
     }
     let mut text = "global: { scrape_interval: 5s }\nscrape_configs:\n".to_owned();
-    for kind in [Kind::Gateway, Kind::Router, Kind::Connector] {
+    for kind in ROLES {
         let names = cluster.names(kind);
         let ports = names.iter().map(|name| cluster.admin_port(name));
         let targets = ports.map(|port| Ok(format!("\"127.0.0.1:{}\"", port?)));

@@ -1,4 +1,4 @@
-//! How sockets of the second dialect are closed. 4000 to 4499 come back, 4500 and above do not.
+//! How sockets of the second dialect are closed, with the codes of `docs/protocol-v2.md`.
 
 use stentor_tokens::TokenError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;

@@ -172,7 +172,7 @@ fn from_owner(
     let what = if at.is_some() {
         "the log has it; the sender is told".to_owned()
     } else {
-        format!("in the log; when is {what}")
+        format!("in the log; when is not known: {what}")
     };
     steps.push(Step { at, hop: "committed", what });
     let (at, what) = match remembered {

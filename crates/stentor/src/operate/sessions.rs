@@ -73,8 +73,10 @@ async fn list(flags: &Sessions) -> anyhow::Result<Printed> {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{session:<50}{:<16}{:>8}  {:<29}{due:<12}{connected}",
-                entity.app,
+                "{:<50}{:<16}{:>8}  {:<29}{due:<12}{connected}",
+                // As a text: an id by itself takes no notice of the width of its column.
+                session.to_string(),
+                entity.app.as_str(),
                 header.last,
                 utc(header.at),
             );

@@ -14,28 +14,10 @@ use crate::setting::Setting;
 /// Longer than any sub-command may take, whatever is down, in seconds.
 const COMMAND_FOR: &str = "60";
 
-/// Settings of an operator: their own user of NATS, who may only look.
-fn configure(cluster: &Cluster) -> String {
-    let folder = cluster.folder();
-    let urls: Vec<_> = cluster.nats().url().split(',').map(|url| format!("{url:?}")).collect();
-    let mut text = format!(
-        "nats.urls = [{}]\nnats.user = \"operator\"\nnats.password_file = {:?}\nnats.inbox_prefix = \"_INBOX_operator\"\n",
-        urls.join(", "),
-        cluster.password_file("operator").display().to_string(),
-    );
-    if let Some(address) = cluster.database_address() {
-        text += &format!(
-            "store.nodes = [{address:?}]\nstore.keyspace = \"stentor\"\nstore.replication = 1\n"
-        );
-    }
-    let file = folder.join("operator.toml");
-    std::fs::write(&file, text).unwrap();
-    file.display().to_string()
-}
-
 /// Runs `stentor` with these words and the operator's settings.
 pub(crate) async fn stentor(cluster: &Cluster, words: &[&str]) -> Output {
-    run(words, &configure(cluster)).await
+    let file = cluster.operator_settings().unwrap();
+    run(words, &file.display().to_string()).await
 }
 
 async fn run(words: &[&str], file: &str) -> Output {

@@ -87,6 +87,25 @@ impl Places {
         text
     }
 
+    /// The settings of an operator, as TOML: their own user of NATS, who may only look.
+    pub(super) fn operator(&self) -> String {
+        let mut text = format!(
+            "nats.urls = {}\nnats.user = \"operator\"\nnats.password_file = {}\nnats.inbox_prefix = \"_INBOX_operator\"\n",
+            list(&self.nats_urls),
+            quoted_path(&self.password_file("operator")),
+        );
+        if let Some(database) = &self.database {
+            let (nodes, keyspace) =
+                (list(std::slice::from_ref(&database.address)), quoted(&database.keyspace));
+            // Writing to a text cannot fail.
+            let _ = writeln!(
+                text,
+                "store.nodes = {nodes}\nstore.keyspace = {keyspace}\nstore.replication = 1"
+            );
+        }
+        text
+    }
+
     /// Writes passwords and the key of logins, unless there are some.
     pub(super) fn write_secrets(&self) -> anyhow::Result<()> {
         for user in NATS_USERS {
