@@ -32,6 +32,15 @@ function chat() {
     made.addEventListener("click", act);
     return made;
   };
+  // A bot's word is no reason to run a script: only addresses of pages become links.
+  const link = (text, url) => {
+    const made = element("a", "", text);
+    made.href = url;
+    made.target = "_blank";
+    made.rel = "noopener noreferrer";
+    return /^https?:$/.test(made.protocol) ? made : undefined;
+  };
+  const chipOf = (chip) => (chip.url && link(chip.title, chip.url)) || button(chip.title, () => choose({ title: chip.title }));
   const choose = ({ token, title }) => {
     if (token) session.request({ type: "OPTION_SELECT_REQUEST", token, rawQuery: title, intentId: "OptionSelect" });
     else session.send(title);
@@ -108,7 +117,7 @@ function chat() {
 
   function draw() {
     find("typing").hidden = !asked && typers.size === 0;
-    find("chips").replaceChildren(...chips.map((chip) => button(chip.title, () => choose({ ...chip, token: undefined }))));
+    find("chips").replaceChildren(...chips.map(chipOf));
   }
 
   stentor.on("state", ({ state, reason }) => {

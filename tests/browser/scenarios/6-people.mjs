@@ -243,7 +243,7 @@ export default [
   {
     name: "our own chat on the demo page: options, reload, kill -9 and a new chat",
     async run(stage) {
-      const { server } = await stage.withStubBot({ widget: false });
+      const { server, bot } = await stage.withStubBot({ widget: false });
       const page = await stage.page(server);
       const rows = () => page.$$eval("#messages li", (items) => items.map((item) => item.firstChild.textContent));
       const sees = (texts) => until(`rows ${texts}`, async () => JSON.stringify(await rows()) === JSON.stringify(texts), { seen: rows });
@@ -260,6 +260,11 @@ export default [
       await sees(["Hello from the stub.", "one", "echo: one", "two", "echo: two"]);
       await page.reload();
       await sees(["Hello from the stub.", "one", "echo: one", "two", "echo: two"]);
+      const usual = bot.answer;
+      bot.answer = () => ({ body: { outputSpeech: { displayText: "look", suggestions: [{ title: "Website", url: "https://example.com/" }] } } });
+      await say("where?");
+      await until("the link", async () => (await page.$$eval("#chips a", (links) => links.map((link) => link.href)))[0] === "https://example.com/");
+      bot.answer = usual;
       await page.click("#reset");
       await sees(["Hello from the stub."]);
     },
