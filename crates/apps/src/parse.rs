@@ -160,6 +160,18 @@ fn check(id: Option<AppId>, spec: RawSpec, folder: &Path, problems: &mut Problem
         problems.range("spec.grace.visitorSeconds", spec.grace.visitor_seconds, 600, (10, 86_400));
     let agent_grace =
         problems.range("spec.grace.agentSeconds", spec.grace.agent_seconds, 120, (10, 86_400));
+    for (field, grace) in
+        [("spec.grace.visitorSeconds", visitor_grace), ("spec.grace.agentSeconds", agent_grace)]
+    {
+        // A deadline has to lie in the log until it is there. Those of a bot are at most some minutes.
+        let most = (log_retention / 2).as_secs();
+        if grace > most {
+            problems.add(
+                field,
+                format!("is {grace}; it must be at most {most}, half of spec.retention.log"),
+            );
+        }
+    }
     let bot = spec.bot.and_then(|bot| check_bot(bot, folder, problems));
     let keys = check_keys(spec.auth.keys, folder, problems);
     let revoked = spec.auth.revoked.into_iter().collect();

@@ -102,6 +102,19 @@ fn every_problem_names_its_field() {
 }
 
 #[test]
+fn cluster_11_a_grace_longer_than_half_of_what_the_log_keeps_is_refused() {
+    let refused = ["spec.grace.visitorSeconds", "spec.grace.agentSeconds"];
+    let spec = |visitor: u32, agent: u32| {
+        format!(
+            "{{ retention: {{ log: 2h }}, grace: {{ visitorSeconds: {visitor}, agentSeconds: {agent} }} }}"
+        )
+    };
+    check(&spec(3_601, 3_601), &refused);
+    check(&spec(3_600, 3_601), &refused[1..]);
+    assert!(stentor_apps::parse(&app("demo", &spec(3_600, 3_600)), Path::new("/nowhere")).is_ok());
+}
+
+#[test]
 fn s18_a_key_is_read_and_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("key"), "canary-7\n").unwrap();
