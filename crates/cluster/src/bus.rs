@@ -15,6 +15,14 @@ pub enum BusError {
     /// The owner took the request and did not answer. Whether it was done is unknown: send the same again.
     #[error("the owner of the partition did not answer")]
     NoAnswer,
+    /// The request is larger than the bus carries. It was not sent, and never will be.
+    #[error("the request has {bytes} bytes, and the bus carries {max}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// What the bus carries.
+        max: usize,
+    },
     /// The owner was asked and had not answered when somebody else became the owner: it is gone, perhaps over
     /// this request. Whether it was done is unknown.
     #[error("the owner of the partition was gone before it answered")]

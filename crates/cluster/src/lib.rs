@@ -19,7 +19,7 @@ pub use self::{
     },
     log::{
         Append, Appended, Entity, EntityKind, Head, Header, Log, LogError, PartitionLog, Record,
-        Scan, TrimReport,
+        Scan, TooLarge, TrimReport,
     },
     ownership::{Ownership, OwnershipChange},
 };

@@ -71,6 +71,29 @@ pub enum Appended {
     },
     /// Not written: a record of the entity is damaged, so nothing may follow it.
     Damaged,
+    /// Not written, and never will be: it is larger than the log takes. The entity is as it was.
+    TooLarge(TooLarge),
+}
+
+/// How much too large a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooLarge {
+    /// The record, or one of its effects.
+    #[error("{bytes} bytes in one message; the log takes {max}")]
+    Bytes {
+        /// Its size.
+        bytes: usize,
+        /// What the log takes.
+        max: usize,
+    },
+    /// The record together with its effects.
+    #[error("{messages} messages for one record; the log takes {max}")]
+    Messages {
+        /// How many there are.
+        messages: usize,
+        /// What the log takes.
+        max: usize,
+    },
 }
 
 /// A record as it was written.

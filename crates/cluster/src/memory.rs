@@ -8,7 +8,7 @@ use std::{
 use stentor_types::{Incarnation, Partition, Sequence, Timestamp};
 
 use crate::log::{
-    Append, Appended, Entity, Head, Log, LogError, PartitionLog, Record, Scan, TrimReport,
+    Append, Appended, Entity, Head, Log, LogError, PartitionLog, Record, Scan, TooLarge, TrimReport,
 };
 
 /// A log in memory.
@@ -23,6 +23,8 @@ struct Inner {
     last: u64,
     entities: BTreeMap<Entity, Vec<Record>>,
     cursors: BTreeMap<Partition, Sequence>,
+    /// The largest record that is taken, in bytes.
+    record_max: usize,
 }
 
 // === impl MemoryLog ===
@@ -32,7 +34,15 @@ impl MemoryLog {
     #[must_use]
     pub fn new(incarnation: Incarnation) -> Self {
         let (entities, cursors) = (BTreeMap::new(), BTreeMap::new());
-        Self { inner: Mutex::new(Inner { incarnation, last: 0, entities, cursors }) }
+        let inner = Inner { incarnation, last: 0, entities, cursors, record_max: usize::MAX };
+        Self { inner: Mutex::new(inner) }
+    }
+
+    /// The same, but records have at most so many bytes.
+    #[must_use]
+    pub fn taking_at_most(self, bytes: usize) -> Self {
+        self.with(|inner| inner.record_max = bytes);
+        self
     }
 
     /// Loses everything, and is another log from now on.
@@ -199,6 +209,10 @@ impl PartitionLog for MemoryLog {
 
 impl Inner {
     fn append(&mut self, append: Append) -> Appended {
+        let bytes = append.record.len();
+        if bytes > self.record_max {
+            return Appended::TooLarge(TooLarge::Bytes { bytes, max: self.record_max });
+        }
         let actual = self.head(&append.entity).map(|head| head.sequence);
         if actual != append.expected {
             return Appended::Conflict { actual };

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use prost::Message;
-use stentor_cluster::Ingress;
+use stentor_cluster::{BusError, Ingress};
+use stentor_types::FailureReason;
 use stentor_wire::{failure_to_pb, pb, session_id};
 use tracing::{debug, warn};
 
@@ -21,6 +22,20 @@ const TRIES_MAX: usize = 100;
 
 /// Delivers an outcome. False if nobody took note of it.
 pub(crate) async fn deliver<B: Ingress>(bus: &Arc<B>, effect: &pb::Effect, answer: Answer) -> bool {
+    let Some(delivered) = try_deliver(bus, effect, answer).await else {
+        // The session can be told that much.
+        let failed = Answer::Failed(FailureReason::BadAnswer);
+        return try_deliver(bus, effect, failed).await.unwrap_or(false);
+    };
+    delivered
+}
+
+/// The same; nothing if the answer is larger than the bus carries.
+async fn try_deliver<B: Ingress>(
+    bus: &Arc<B>,
+    effect: &pb::Effect,
+    answer: Answer,
+) -> Option<bool> {
     use pb::outcome_request::Result as Outcome;
     let result = match answer {
         Answer::Reply(reply) => {
@@ -36,7 +51,7 @@ pub(crate) async fn deliver<B: Ingress>(bus: &Arc<B>, effect: &pb::Effect, answe
         attempt: effect.attempt,
         result: Some(result),
     };
-    let Ok(session) = session_id(&effect.session) else { return true };
+    let Ok(session) = session_id(&effect.session) else { return Some(true) };
     let request = pb::Request {
         app: effect.app.clone(),
         kind: Some(pb::request::Kind::Outcome(outcome)),
@@ -47,9 +62,13 @@ pub(crate) async fn deliver<B: Ingress>(bus: &Arc<B>, effect: &pb::Effect, answe
         match bus.request(session.partition(), request.clone()).await {
             Ok(reply) => {
                 if is_settled(reply) {
-                    return true;
+                    return Some(true);
                 }
                 debug!(%session, "an outcome was not taken yet");
+            }
+            Err(cause @ BusError::TooLarge { .. }) => {
+                warn!(%session, %cause, "a bot's answer is too long to be delivered");
+                return None;
             }
             Err(cause) => debug!(%session, %cause, "an outcome could not be delivered yet"),
         }
@@ -57,7 +76,7 @@ pub(crate) async fn deliver<B: Ingress>(bus: &Arc<B>, effect: &pb::Effect, answe
         tokio::time::sleep(pause).await;
     }
     warn!(%session, "an outcome could not be delivered; the session ends the attempt itself");
-    false
+    Some(false)
 }
 
 fn is_settled(reply: bytes::Bytes) -> bool {

@@ -36,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Owner {
     outcomes: mpsc::Sender<pb::OutcomeRequest>,
     deaf: AtomicUsize,
+    /// The longest request that it can be sent.
+    request_max: AtomicUsize,
 }
 
 impl Ingress for Owner {
@@ -46,6 +48,10 @@ impl Ingress for Owner {
             .is_ok()
         {
             return Err(BusError::NoAnswer);
+        }
+        let (bytes, max) = (request.len(), self.request_max.load(Ordering::SeqCst));
+        if bytes > max {
+            return Err(BusError::TooLarge { bytes, max });
         }
         let request = pb::Request::decode(request).unwrap();
         let Some(pb::request::Kind::Outcome(outcome)) = request.kind else { panic!("{request:?}") };
@@ -106,7 +112,11 @@ fn bench(url: &str, extra: &str, private: &str) -> Bench {
     let app = stentor_apps::parse(&text, std::path::Path::new(".")).unwrap();
     let (sender, apps) = watch::channel(Arc::new(AppSet::new([app])));
     let (outcomes, taken) = mpsc::channel(100);
-    let owner = Arc::new(Owner { outcomes, deaf: AtomicUsize::new(0) });
+    let owner = Arc::new(Owner {
+        outcomes,
+        deaf: AtomicUsize::new(0),
+        request_max: AtomicUsize::new(usize::MAX),
+    });
     let (effects, waiting) = mpsc::channel(100);
     let ranges = if private.is_empty() { Vec::new() } else { vec![private.parse().unwrap()] };
     let config = Config {
@@ -252,6 +262,16 @@ async fn p6_an_outcome_is_told_until_somebody_has_taken_note() {
     let mut bench = bench(&url, "", "127.0.0.0/8");
     bench.owner.deaf.store(3, Ordering::SeqCst);
     assert_eq!(short(&bench.ask(effect(1, 1)).await), "empty");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_longer_than_the_bus_carries_is_told_as_a_bad_one_and_not_tried_again() {
+    let long = format!(r#"{{"outputSpeech":{{"displayText":"{}"}}}}"#, "x".repeat(10_000));
+    let (url, seen) = bot(http("200 OK", "application/json", &long)).await;
+    let mut bench = bench(&url, "", "127.0.0.0/8");
+    bench.owner.request_max.store(5_000, Ordering::SeqCst);
+    assert_eq!(short(&bench.ask(effect(1, 1)).await), "BAD_ANSWER");
+    assert_eq!(seen.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -142,7 +142,7 @@ impl Gatherer {
                 }
                 // Somebody else has written, or an earlier attempt of this router's had won.
                 Appended::Conflict { actual } => backlog.doubt(entity.partition(), actual),
-                Appended::Damaged => {}
+                Appended::Damaged | Appended::TooLarge(_) => {}
             }
         }
     }

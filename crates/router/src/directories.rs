@@ -106,6 +106,10 @@ impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
                             }
                         }
                         Appended::Damaged => return Err(Trouble::Damaged),
+                        Appended::TooLarge(cause) => {
+                            error!(%app, user = %visitor.user, %cause, "a directory is too large for the log");
+                            return Err(Trouble::Damaged);
+                        }
                     }
                 }
             }

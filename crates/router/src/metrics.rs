@@ -18,6 +18,7 @@ pub(crate) struct Metrics {
     batch_seconds: Histogram,
     conflicts: IntCounter,
     panics: IntCounter,
+    too_large: IntCounter,
     damaged: IntCounter,
     newer: IntCounter,
     dead_letters: IntCounterVec,
@@ -95,6 +96,10 @@ impl Metrics {
                 "stentor_router_conflicts_total",
                 "Commits refused because somebody else had written to the session.",
             )?,
+            too_large: counter(
+                "stentor_router_too_large_total",
+                "Inputs that were refused because what they would have written is larger than the log takes.",
+            )?,
             panics: counter(
                 "stentor_router_panics_total",
                 "Panics of the session logic that were caught and their input refused.",
@@ -148,6 +153,10 @@ impl Metrics {
 
     pub(crate) fn panic_caught(&self) {
         self.panics.inc();
+    }
+
+    pub(crate) fn too_large(&self) {
+        self.too_large.inc();
     }
 
     pub(crate) fn session_damaged(&self) {

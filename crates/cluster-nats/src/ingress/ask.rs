@@ -129,6 +129,7 @@ impl Asker {
             Ok(_) => self.shared.metrics.answered.inc(),
             Err(BusError::Unavailable) => requests.with_label_values(&["unavailable"]).inc(),
             Err(BusError::OwnerGone) => requests.with_label_values(&["owner_gone"]).inc(),
+            Err(BusError::TooLarge { .. }) => requests.with_label_values(&["too_large"]).inc(),
             Err(BusError::NoAnswer) => requests.with_label_values(&["no_answer"]).inc(),
         }
         asked
@@ -138,8 +139,7 @@ impl Asker {
         let shared = &*self.shared;
         if request.len() > REQUEST_MAX {
             warn!(%partition, bytes = request.len(), "a request is too large to be sent");
-            shared.metrics.requests.with_label_values(&["too_large"]).inc();
-            return Err(BusError::Unavailable);
+            return Err(BusError::TooLarge { bytes: request.len(), max: REQUEST_MAX });
         }
         let end = Instant::now() + shared.timings.ask_for;
         let mut result = BusError::Unavailable;

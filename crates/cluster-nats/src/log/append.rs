@@ -7,7 +7,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use futures_util::future::{try_join, try_join_all};
-use stentor_cluster::{Append, Appended, Entity, LogError};
+use stentor_cluster::{Append, Appended, Entity, LogError, TooLarge};
 use tokio::time::Instant;
 
 use super::{
@@ -52,12 +52,9 @@ impl NatsLog {
                 continue;
             }
             let item = Item::new(index, append);
-            if item.largest() > MESSAGE_BYTES || item.messages() > BATCH_MESSAGES {
-                let (bytes, messages) = (item.largest(), item.messages());
-                tracing::error!(entity = %item.entity, bytes, messages, "a record is too large for the log; it is never sent");
-                verdicts.push((index, Appended::Damaged));
-            } else {
-                items.push(item);
+            match too_large(&item) {
+                Some(too_large) => verdicts.push((index, Appended::TooLarge(too_large))),
+                None => items.push(item),
             }
         }
         let items = self.with_snapshots(items, &mut verdicts).await?;
@@ -232,6 +229,18 @@ impl NatsLog {
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+}
+
+/// Why a record cannot be sent at all.
+fn too_large(item: &Item) -> Option<TooLarge> {
+    let (bytes, messages) = (item.largest(), item.messages());
+    if bytes > MESSAGE_BYTES {
+        Some(TooLarge::Bytes { bytes, max: MESSAGE_BYTES })
+    } else if messages > BATCH_MESSAGES {
+        Some(TooLarge::Messages { messages, max: BATCH_MESSAGES })
+    } else {
+        None
     }
 }
 

@@ -130,6 +130,16 @@ mod tests {
     }
 
     #[test]
+    fn cluster_12_very_many_subjects_are_warned_of_once_before_they_slow_a_restart_down() {
+        let mut alarm = Alarm::default();
+        let counts = [0, 999_999, 1_000_000, 1_200_000, 950_000, 1_000_000, 899_999, 1_000_000];
+        let changes = counts.map(|count| alarm.look(count, SUBJECTS, SUBJECTS_NO_MORE));
+        let rung: Vec<_> =
+            (0..counts.len()).filter(|place| changes[*place] == Change::Begins).collect();
+        assert_eq!(rung, [2, 7]);
+    }
+
+    #[test]
     fn a_stream_without_a_limit_is_never_full() {
         assert_eq!(percent(Room { bytes: u64::MAX, max_bytes: 0, subjects: 0 }), 0);
     }

@@ -64,7 +64,9 @@ async fn what_is_too_large_is_not_sent_and_a_long_answer_comes_whole() {
     let fits = "x".repeat(REQUEST_MAX);
     assert_eq!(gateway.ask(partition(0), &fits).await.len(), REQUEST_MAX + 2);
     let larger = Bytes::from(vec![b'x'; REQUEST_MAX + 1]);
-    assert!(gateway.bus.request(partition(0), larger).await.is_err());
+    let refused = BusError::TooLarge { bytes: REQUEST_MAX + 1, max: REQUEST_MAX };
+    assert_eq!(gateway.bus.request(partition(0), larger).await, Err(refused));
+    assert_eq!(count(&gateway.registry, "requests_total", Some("unavailable")), 0.0);
     assert_eq!(count(&gateway.registry, "requests_total", Some("too_large")), 1.0);
     assert_eq!(count(&router.registry, "ingress_requests_total", Some("taken")), 1.0);
 

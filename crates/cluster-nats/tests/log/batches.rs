@@ -1,7 +1,7 @@
 //! Batches: their limits, what happens to the innocent, and effects.
 
 use futures_util::StreamExt as _;
-use stentor_cluster::{Append, Appended, Log};
+use stentor_cluster::{Append, Appended, Log, TooLarge};
 use stentor_cluster_nats::{NatsLog, subjects};
 use stentor_types::Sequence;
 
@@ -168,7 +168,11 @@ async fn what_is_too_large_is_never_sent_and_harms_nobody() {
     let large = Append { record: vec![0; (768 << 10) + 1].into(), ..record(&session(1), None, 1) };
     let many = with_effects(record(&session(2), None, 1), 900);
     let judged = log.append(vec![large, record(&session(3), None, 1), many]).await.unwrap();
-    assert!(matches!(judged[..], [Appended::Damaged, Appended::Stored(_), Appended::Damaged]));
+    let bytes = TooLarge::Bytes { bytes: (768 << 10) + 1, max: 768 << 10 };
+    let messages = TooLarge::Messages { messages: 901, max: 900 };
+    assert_eq!(judged[0], Appended::TooLarge(bytes));
+    assert_eq!(judged[2], Appended::TooLarge(messages));
+    assert!(matches!(judged[1], Appended::Stored(_)));
     assert_eq!(server.connection.status().borrow().losses, losses, "the server hung up");
     assert_eq!(effects(&server, &log).await, []);
 }

@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use stentor_cluster::{Effects, Fanout, Log, Ownership};
 use stentor_postoffice::{Commit, Context, Session};
 use stentor_store::Store;
-use stentor_types::{ConnectionId, GatewayId, Input, InputKind, RejectCode};
+use stentor_types::{
+    BotResult, ConnectionId, FailureReason, GatewayId, Input, InputKind, RejectCode,
+};
 use stentor_wire::{client_to_bytes, letter_body, pb, session_to_bytes};
 
 use super::Actor;
@@ -78,6 +80,23 @@ fn letter(key: &Key, kind: &InputKind) -> pb::DeadLetter {
         (letter.body, letter.body_bytes) = letter_body(&say.body);
     }
     letter
+}
+
+/// What takes the place of an input for which the log has no room; nothing if it is short already.
+pub(super) fn too_large(kind: &InputKind) -> Option<InputKind> {
+    match kind {
+        InputKind::Say(say) => Some(InputKind::Refuse {
+            connection: say.connection,
+            mid: say.mid,
+            code: RejectCode::Malformed,
+            body: bytes::Bytes::new(),
+        }),
+        InputKind::Outcome { effect, result: BotResult::Reply { .. } } => {
+            let result = BotResult::Failed(FailureReason::BadAnswer);
+            Some(InputKind::Outcome { effect: *effect, result })
+        }
+        _ => None,
+    }
 }
 
 /// What takes the place of an input that cannot be decided about.

@@ -1,15 +1,15 @@
 //! Writing a decision: compare-and-set, and what to make of every answer.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
-use stentor_cluster::{Append, Appended, Effects, Fanout, Header, Log, Ownership};
+use stentor_cluster::{Append, Appended, Effects, Fanout, Header, Log, Ownership, TooLarge};
 use stentor_postoffice::{Commit, Session};
 use stentor_store::Store;
 use stentor_types::{CommitId, EventNumber, Input, Reply, Sequence};
 use stentor_wire::{CommitRecord, decode_commit_by, encode_commit, encode_snapshot_for};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::{Actor, Trouble};
+use super::{Actor, Trouble, decide};
 use crate::{committer::Committed, hops, load, load::Origin, settle};
 
 /// Commits between snapshots.
@@ -21,18 +21,69 @@ const CONFLICTS_MAX: u32 = 5;
 /// Pauses before an append whose outcome is unknown is tried again.
 const UNKNOWN_PAUSE: Duration = Duration::from_millis(200);
 
+/// What became of some inputs.
+enum Written {
+    /// They are in the log; their replies.
+    Stored(Vec<Reply>),
+    /// Nothing was written.
+    TooLarge(TooLarge),
+}
+
+/// What the log made of a record.
+enum Judged {
+    Stored(Sequence),
+    /// Somebody else had written before.
+    Conflict,
+    TooLarge(TooLarge),
+}
+
 impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
     /// Decides, writes and settles. Nothing has left the process before the log has the commit.
-    pub(super) async fn write(&mut self, mut inputs: Vec<Input>) -> Result<Vec<Reply>, Trouble> {
-        let received = hops::received(&inputs);
+    ///
+    /// What makes a record that is too large for the log is written in parts; a single input that does is refused
+    /// for good.
+    pub(super) async fn write(&mut self, inputs: Vec<Input>) -> Result<Vec<Reply>, Trouble> {
+        let mut replies = Vec::with_capacity(inputs.len());
+        let mut parts = VecDeque::from([inputs]);
+        while let Some(mut part) = parts.pop_front() {
+            match self.write_part(&mut part).await? {
+                Written::Stored(more) if replies.is_empty() => replies = more,
+                Written::Stored(more) => replies.extend(more),
+                Written::TooLarge(cause) => {
+                    if part.len() > 1 {
+                        let second = part.split_off(part.len() / 2);
+                        parts.push_front(second);
+                    } else {
+                        self.shorten(part.first_mut(), cause)?;
+                    }
+                    parts.push_front(part);
+                }
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Puts something short in the place of an input that the log has no room for.
+    fn shorten(&self, input: Option<&mut Input>, cause: TooLarge) -> Result<(), Trouble> {
+        let short =
+            input.and_then(|input| decide::too_large(&input.kind).map(|short| (input, short)));
+        error!(app = %self.key.app, session = %self.key.session, %cause, is_refused = short.is_some(), "an input makes a record that is too large for the log");
+        let (input, short) = short.ok_or(Trouble::Damaged)?;
+        self.actors.shared().metrics.too_large();
+        input.kind = short;
+        Ok(())
+    }
+
+    async fn write_part(&mut self, inputs: &mut [Input]) -> Result<Written, Trouble> {
+        let received = hops::received(inputs);
         for _ in 0..=CONFLICTS_MAX {
-            let (mut commit, after) = self.decide(&mut inputs);
+            let (mut commit, after) = self.decide(inputs);
             let replies = std::mem::take(&mut commit.replies);
             let partition = self.key.session.partition();
             if commit.is_empty() && !self.rests {
                 // Nothing is written, so the log does not judge: a stale owner must not answer.
                 self.actors.shared().fenced(partition).await?;
-                return Ok(replies);
+                return Ok(Written::Stored(replies));
             }
             let record = self.record(&commit, &after);
             if commit.is_empty() && record.snapshot.is_none() {
@@ -41,16 +92,17 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
                 continue;
             }
             match self.append(&record, &after, &commit).await? {
-                Some(sequence) => {
+                Judged::Stored(sequence) => {
                     self.head = Some(sequence);
                     self.session = after;
                     self.written(&record);
                     if !commit.is_empty() {
                         settle::settle(self, &record, received).await;
                     }
-                    return Ok(replies);
+                    return Ok(Written::Stored(replies));
                 }
-                None => {
+                Judged::TooLarge(cause) => return Ok(Written::TooLarge(cause)),
+                Judged::Conflict => {
                     if !self.actors.shared().bus.confirm(partition).await {
                         return Err(Trouble::Moved);
                     }
@@ -100,13 +152,13 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
         record
     }
 
-    /// Writes one record. `None`: somebody else had written before.
+    /// Writes one record.
     async fn append(
         &self,
         record: &CommitRecord,
         after: &Session,
         commit: &Commit,
-    ) -> Result<Option<Sequence>, Trouble> {
+    ) -> Result<Judged, Trouble> {
         let header = Header {
             first: if commit.is_empty() { EventNumber::NONE } else { record.commit.first },
             last: record.commit.last(),
@@ -129,10 +181,14 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
         let shared = self.actors.shared();
         loop {
             match shared.committer.append(append.clone()).await {
-                Committed::Judged(Appended::Stored(sequence)) => return Ok(Some(sequence)),
+                Committed::Judged(Appended::Stored(sequence)) => {
+                    return Ok(Judged::Stored(sequence));
+                }
+                Committed::Judged(Appended::TooLarge(cause)) => return Ok(Judged::TooLarge(cause)),
                 Committed::Judged(Appended::Conflict { actual }) => {
                     shared.metrics.conflict();
-                    return Ok(self.own(actual, record.id).await);
+                    let own = self.own(actual, record.id).await;
+                    return Ok(own.map_or(Judged::Conflict, Judged::Stored));
                 }
                 Committed::Judged(Appended::Damaged) => return Err(Trouble::Damaged),
                 // Whether it was written is unknown. "Not there" would prove nothing; only the

@@ -250,6 +250,39 @@ impl Town {
         self.send(socket, pb::connection_input::Kind::Say(say)).await
     }
 
+    /// Says several things with one request.
+    pub async fn say_together(
+        &self,
+        socket: &mut Socket,
+        texts: &[String],
+    ) -> Vec<pb::input_reply::Kind> {
+        let inputs = texts.iter().map(|text| {
+            socket.counter += 1;
+            let say = pb::SayInput {
+                session: session_to_bytes(socket.session.unwrap()),
+                counter: socket.counter,
+                text: Some(text.clone()),
+                body: format!(r#"{{"rawQuery":"{text}"}}"#).into(),
+                request: format!(r#"{{"rawQuery":"{text}"}}"#).into(),
+                ..Default::default()
+            };
+            let kind = Some(pb::connection_input::Kind::Say(say));
+            pb::ConnectionInput { received_at: 1_000_000, kind }
+        });
+        let inputs = inputs.collect();
+        let connection = pb::ConnectionRequest {
+            connection: Some(pb::Connection { gateway: self.gateway.0, number: socket.number }),
+            user: user_to_bytes(socket.visitor.user),
+            placement: socket.visitor.placement.0,
+            role: pb::Role::Visitor.into(),
+            inputs,
+        };
+        let kind = pb::request::Kind::Connection(connection);
+        let reply = self.ask(socket.visitor.placement.partition(), kind).await;
+        let Some(pb::reply::Kind::Connection(reply)) = reply.kind else { panic!("{reply:?}") };
+        reply.results.into_iter().map(|result| result.kind.unwrap()).collect()
+    }
+
     pub async fn effect(&mut self) -> pb::Effect {
         let next = tokio::time::timeout(PATIENCE, self.effects.recv()).await.unwrap().unwrap();
         pb::Effect::decode(next.effect).unwrap()

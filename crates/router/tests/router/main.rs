@@ -17,6 +17,7 @@ mod poison;
 mod projection;
 mod retention;
 mod slow_log;
+mod too_large;
 
 use std::sync::Arc;
 
