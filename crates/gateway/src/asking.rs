@@ -24,6 +24,7 @@ use stentor_wire::{
     pb::{input_reply, reply},
 };
 use tokio::time::{Instant, Sleep};
+use tracing::warn;
 
 use crate::metrics::Metrics;
 
@@ -56,6 +57,8 @@ pub(crate) struct Asking<B> {
     pauses: u32,
     /// Spreads the attempts of many connections.
     spread: u64,
+    /// An attempt has ended without telling whether anything was done.
+    in_doubt: bool,
     state: State,
 }
 
@@ -75,6 +78,8 @@ pub(crate) enum Answer {
     List(pb::ListReply),
     /// The request made no sense to the owner.
     Malformed,
+    /// The request is longer than the bus carries: no owner has seen it.
+    TooLarge,
 }
 
 // === impl Asking ===
@@ -96,6 +101,7 @@ impl<B: Ingress> Asking<B> {
             since: Instant::now(),
             pauses: 0,
             spread,
+            in_doubt: false,
             state: State::Asked(attempt, Instant::now()),
         }
     }
@@ -108,6 +114,16 @@ impl<B: Ingress> Asking<B> {
     /// Whether it takes so long that, with nobody waiting, it is not worth going on.
     pub(crate) fn is_hopeless(&self) -> bool {
         self.since.elapsed() >= HOPELESS_AFTER
+    }
+
+    /// Whether an earlier attempt may have been carried out.
+    pub(crate) const fn was_in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
+    /// Whether it may have been carried out already, if nobody waits for it any more.
+    pub(crate) const fn is_in_doubt(&self) -> bool {
+        self.in_doubt || matches!(self.state, State::Asked(..))
     }
 
     /// Asks at once instead of pausing: whoever could not answer may be able to now.
@@ -125,13 +141,20 @@ impl<B: Ingress> Asking<B> {
                 State::Asked(attempt, began) => {
                     let answer = ready!(attempt.as_mut().poll(context));
                     metrics.answered(began.elapsed());
+                    if let Err(cause @ BusError::TooLarge { .. }) = answer {
+                        warn!(partition = %self.partition, %cause, "a request is refused");
+                        return Poll::Ready(Answer::TooLarge);
+                    }
                     if matches!(answer, Err(BusError::OwnerGone)) {
                         metrics.retried();
+                        self.in_doubt = true;
                         if let Some(answer) = self.owner_gone(metrics) {
                             return Poll::Ready(answer);
                         }
                         continue;
                     }
+                    // Even "not now" may come from an owner that had tried before.
+                    let says_nothing = !matches!(answer, Err(BusError::Unavailable));
                     match answer.ok().map(pb::Reply::decode) {
                         Some(Ok(pb::Reply { kind: Some(kind) })) => match read(kind) {
                             Ok(answer) => return Poll::Ready(self.poison.complete(answer)),
@@ -139,6 +162,7 @@ impl<B: Ingress> Asking<B> {
                         },
                         _ => self.pause(None, metrics),
                     }
+                    self.in_doubt |= says_nothing;
                 }
                 State::Pausing(pause) => {
                     ready!(pause.as_mut().poll(context));

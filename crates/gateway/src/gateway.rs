@@ -3,7 +3,10 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -13,7 +16,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
-    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -21,12 +23,14 @@ use tracing::{info, warn};
 use crate::{
     catch_up::{self, CatchUp},
     config::Config,
+    cut_off,
     engine::{Closing, Registry},
     fanout, http,
     identify::Logins,
     limits::Limiter,
     metrics::Metrics,
     shared::Shared,
+    spread,
     watchers::Watchers,
 };
 
@@ -34,14 +38,13 @@ use crate::{
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Between two looks at how many sockets there are.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
-/// Between two closings of a drain.
-const DRAIN_TICK: Duration = Duration::from_millis(10);
 
 /// A gateway that is ready to run.
 #[derive(Debug)]
 pub struct Gateway<B> {
     acceptor: Acceptor<B>,
     fanout: mpsc::Receiver<GatewayMessage>,
+    cut_off: Option<watch::Receiver<bool>>,
     drain: CancellationToken,
 }
 
@@ -78,6 +81,7 @@ impl<B: Ingress> Gateway<B> {
         let shared = Arc::new(Shared {
             config,
             name,
+            cut_off: AtomicBool::new(false),
             bus,
             apps,
             sockets,
@@ -89,7 +93,14 @@ impl<B: Ingress> Gateway<B> {
         });
         let drain = CancellationToken::new();
         let acceptor = Acceptor { shared, tasks: TaskTracker::new(), drain: drain.clone() };
-        Ok(Self { acceptor, fanout, drain })
+        Ok(Self { acceptor, fanout, cut_off: None, drain })
+    }
+
+    /// Who says whether this gateway has been cut off from the owners of sessions for long. While it is,
+    /// sockets are sent to other gateways, and new ones are refused. Without it there is no line to be lost.
+    #[must_use]
+    pub fn told_of_its_line_by(self, cut_off: watch::Receiver<bool>) -> Self {
+        Self { cut_off: Some(cut_off), ..self }
     }
 
     /// A handle for connections that are accepted elsewhere.
@@ -108,6 +119,8 @@ impl<B: Ingress> Gateway<B> {
         let fanout = tokio::spawn(fanout::run(Arc::clone(shared), self.fanout));
         let catching_up = tokio::spawn(catch_up::run(Arc::clone(shared)));
         let upkeep = tokio::spawn(upkeep(Arc::clone(shared)));
+        let sending_away =
+            self.cut_off.map(|line| tokio::spawn(cut_off::run(Arc::clone(shared), line)));
         let handshakes = Arc::new(Semaphore::new(shared.config.limits.handshakes));
         loop {
             let accepted = tokio::select! {
@@ -130,6 +143,9 @@ impl<B: Ingress> Gateway<B> {
         }
         drop(listener);
         self.drain.cancel();
+        if let Some(sending_away) = sending_away {
+            sending_away.abort();
+        }
         close_all(shared).await;
         let tasks = &self.acceptor.tasks;
         tasks.close();
@@ -179,18 +195,8 @@ async fn accept(
 
 /// Closes all sockets, spread over half of the drain: whoever comes back does not come at once.
 async fn close_all<B>(shared: &Shared<B>) {
-    let sockets = shared.sockets.all();
-    info!(sockets = sockets.len(), "closing sockets");
-    let began = Instant::now();
-    let window = shared.config.drain / 2;
-    let count = u32::try_from(sockets.len()).unwrap_or(u32::MAX).max(1);
-    for (place, socket) in sockets.iter().enumerate() {
-        let due = began + window * u32::try_from(place).unwrap_or(u32::MAX) / count;
-        if due > Instant::now() + DRAIN_TICK {
-            tokio::time::sleep_until(due).await;
-        }
-        socket.close(Closing::DRAIN);
-    }
+    info!(sockets = shared.sockets.len(), "closing sockets");
+    spread::close(shared, Closing::DRAIN).await;
     // Those that were in the middle of their handshake.
     for socket in shared.sockets.all() {
         socket.close(Closing::DRAIN);

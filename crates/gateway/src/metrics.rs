@@ -19,12 +19,16 @@ pub enum CloseReason {
     Overflow,
     /// This process goes away.
     Drain,
+    /// This process cannot reach the owners of sessions; others may.
+    CutOff,
     /// A message was too large, or in too many pieces.
     TooBig,
     /// The peer violated the WebSocket protocol.
     Protocol,
     /// What the peer said made no sense too often, or it may not be here.
     Refused,
+    /// What became of something that the peer had said could not be found out.
+    Unknown,
     /// What it holds is out of date in a way that only a new connection mends.
     Stale,
 }
@@ -38,6 +42,8 @@ pub enum Refusal {
     Origin,
     /// A handshake or first frame: there is no such app.
     App,
+    /// A handshake: this process cannot reach the owners of sessions; others may.
+    CutOff,
     /// A handshake: too many connections of that address.
     AddressConnections,
     /// A connection: too many of that user.
@@ -91,9 +97,11 @@ impl CloseReason {
             Self::Stalled => "stalled",
             Self::Overflow => "overflow",
             Self::Drain => "drain",
+            Self::CutOff => "cut_off",
             Self::TooBig => "too_big",
             Self::Protocol => "protocol",
             Self::Refused => "refused",
+            Self::Unknown => "unknown",
             Self::Stale => "stale",
         }
     }
@@ -107,6 +115,7 @@ impl Refusal {
             Self::Handshake => "handshake",
             Self::Origin => "origin",
             Self::App => "app",
+            Self::CutOff => "cut_off",
             Self::AddressConnections => "address_connections",
             Self::UserConnections => "user_connections",
             Self::Token => "token",

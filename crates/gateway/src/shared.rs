@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -23,6 +23,8 @@ pub(crate) struct Shared<B> {
     pub(crate) config: Config,
     /// The gateway's name now; `config` has its first one.
     pub(crate) name: AtomicU64,
+    /// Owners of sessions have not been reached for so long that whoever comes is sent elsewhere.
+    pub(crate) cut_off: AtomicBool,
     pub(crate) bus: Arc<B>,
     pub(crate) apps: watch::Receiver<Arc<AppSet>>,
     pub(crate) sockets: Registry<Arc<Batch>>,
@@ -44,6 +46,11 @@ impl<B> Shared<B> {
     /// The gateway has another name from now on.
     pub(crate) fn rename(&self, gateway: GatewayId) {
         self.name.store(gateway.0, Ordering::Release);
+    }
+
+    /// Whether owners of sessions have not been reached for so long that whoever comes is sent elsewhere.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Acquire)
     }
 
     /// The apps at this moment.

@@ -1,5 +1,7 @@
 //! The bus as a gateway holds it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use prometheus::Registry;
 use stentor_cluster::{BusError, GatewayMessage, Ingress};
@@ -51,6 +53,8 @@ pub struct GatewayEnds {
     pub messages: mpsc::Receiver<GatewayMessage>,
     /// How it is.
     pub state: StateReceiver,
+    /// Whether it has reached nobody for so long that others are about to take it for gone, or have done so.
+    pub cut_off: watch::Receiver<bool>,
 }
 
 /// What runs beneath the bus of a gateway.
@@ -63,6 +67,7 @@ pub struct RunningGatewayBus {
     asker: Asker,
     receiving: Receiving,
     state: watch::Sender<BusState>,
+    cut_off: watch::Sender<bool>,
     line: LineMetrics,
 }
 
@@ -108,7 +113,8 @@ impl GatewayBus {
         let (state, state_end) = watch::channel(BusState { troubles, ..BusState::default() });
         let graveyard = Graveyard::new(connection.clone(), Undertaker::Gateway);
         let bus = Self { asker: asker.clone(), connection: connection.clone(), graveyard };
-        let ends = GatewayEnds { messages: messages_end, state: state_end };
+        let (cut_off, cut_off_end) = watch::channel(false);
+        let ends = GatewayEnds { messages: messages_end, state: state_end, cut_off: cut_off_end };
         let running = RunningGatewayBus {
             connection,
             gateway,
@@ -117,6 +123,7 @@ impl GatewayBus {
             asker,
             receiving,
             state,
+            cut_off,
             line,
         };
         Ok((bus, ends, running))
@@ -158,7 +165,7 @@ impl RunningGatewayBus {
         let receives = self.receiving.run(self.gateway, inner.clone());
         tasks.spawn(async { Ok(receives.await?) });
         tasks.spawn(watch_line(self.connection.clone(), self.line, inner.clone()));
-        let shows = show(self.connection, self.members, self.timings, self.state);
+        let shows = show(self.connection, self.members, self.timings, self.state, self.cut_off);
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
             () = shows => Ok(()),
@@ -169,13 +176,46 @@ impl RunningGatewayBus {
     }
 }
 
+/// For how long the gateway has reached nobody, as far as it was awake to see it.
+#[derive(Debug)]
+struct Exile {
+    timings: Timings,
+    /// When it was looked at last.
+    looked: Option<Duration>,
+    /// Since when nothing has gone through.
+    since: Option<Duration>,
+}
+
+// === impl Exile ===
+
+impl Exile {
+    const fn new(timings: Timings) -> Self {
+        Self { timings, looked: None, since: None }
+    }
+
+    /// Whether this has lasted until others are about to take the gateway for gone. A process that has just
+    /// woken does not know yet whether its line is well: what it has slept through does not count.
+    fn note(&mut self, is_unwell: bool, now: Duration) -> bool {
+        let looked = self.looked.replace(now).unwrap_or(now);
+        let slept = now.saturating_sub(looked) > self.timings.deaf_after;
+        if !is_unwell {
+            self.since = None;
+        } else if self.since.is_none() || slept {
+            self.since = Some(now);
+        }
+        self.since.is_some_and(|since| now.saturating_sub(since) >= self.timings.rename_after)
+    }
+}
+
 /// Shows how the gateway is, for ever.
 async fn show(
     connection: Connection,
     members: Members,
     timings: Timings,
     state: watch::Sender<BusState>,
+    cut_off: watch::Sender<bool>,
 ) {
+    let mut exile = Exile::new(timings);
     let mut tick = tokio::time::interval(timings.tick);
     loop {
         tick.tick().await;
@@ -186,10 +226,39 @@ async fn show(
         } else {
             Vec::new()
         };
+        let is_cut_off = exile.note(!troubles.is_empty(), clock::now());
+        cut_off.send_if_modified(|shown| std::mem::replace(shown, is_cut_off) != is_cut_off);
         state.send_if_modified(|shown| {
             let changed = shown.troubles != troubles;
             shown.troubles = troubles;
             changed
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn cluster_17_a_gateway_counts_as_cut_off_after_the_time_in_which_others_give_it_up() {
+        let mut exile = Exile::new(Timings::default());
+        let cut_off: Vec<_> =
+            (0..20).map(|second| exile.note(second >= 5, SECOND * second)).collect();
+        let first = cut_off.iter().position(|cut_off| *cut_off);
+        assert_eq!(first, Some(13), "5 s and `rename_after`");
+        assert!(!exile.note(false, SECOND * 20), "and no longer once it is heard");
+        assert!(!exile.note(true, SECOND * 21));
+    }
+
+    #[test]
+    fn cluster_17_what_a_gateway_has_slept_through_does_not_cut_it_off() {
+        let mut exile = Exile::new(Timings::default());
+        assert!(!exile.note(false, SECOND));
+        assert!(!exile.note(true, SECOND * 30), "it does not hear itself yet");
+        assert!(!exile.note(true, SECOND * 31));
+        assert!(!exile.note(false, SECOND * 32));
     }
 }

@@ -82,6 +82,7 @@ async fn a_lost_line_is_told_once_after_what_came_before_it() {
         nothing_more(&mut gateway).await;
     }
     assert_eq!(count(&gateway.registry, "missed_total", Some("line_lost")), 3.0);
+    assert!(!gateway.ends.cut_off.has_changed().unwrap(), "it was never away for long");
     assert_eq!(count(&gateway.registry, "renamed_total", None), 0.0);
 }
 
@@ -119,12 +120,14 @@ async fn f14_a_gateway_that_was_away_for_long_has_another_name_before_it_is_hear
     line.set(Line::Frozen);
     until("it is gone", || router.bus.is_gone(GATEWAY)).await;
     assert!(router.bus.gateways().is_empty());
+    until("it counts as cut off", || *gateway.ends.cut_off.borrow()).await;
     line.set(Line::Open);
     assert_eq!(next(&mut gateway).await, fanout(1));
     let GatewayMessage::Renamed(name) = next(&mut gateway).await else {
         panic!("it has to take another name first");
     };
     assert_ne!(name, GATEWAY);
+    until("it is back", || !*gateway.ends.cut_off.borrow()).await;
     // It listens under that name already, and is known by it alone.
     until("it is known", || router.bus.gateways() == [name]).await;
     assert!(router.bus.is_gone(GATEWAY));

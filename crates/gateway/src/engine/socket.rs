@@ -137,6 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
             match turn {
                 Turn::Again => {}
                 Turn::Wait => return Poll::Pending,
+                // Whoever hangs up after our Close was closed by us.
+                Turn::Gone(_) if self.phase != Phase::Open => self.end(self.reason),
                 Turn::Gone(reason) => self.end(reason),
                 Turn::Violation(closing) => {
                     self.begin_close(closing);
@@ -412,6 +414,12 @@ impl Closing {
         code: CloseCode::Restart,
         text: "restarting; come back",
         reason: CloseReason::Drain,
+    };
+    /// The process cannot reach the owners of sessions; another one may.
+    pub const CUT_OFF: Self = Self {
+        code: CloseCode::Restart,
+        text: "cut off from the cluster; come back",
+        reason: CloseReason::CutOff,
     };
     const FRAGMENTS: Self = Self {
         code: CloseCode::Size,

@@ -63,6 +63,9 @@ pub(super) fn stranger<B, T>(
     device: DeviceCookie,
     second: bool,
 ) -> Result<Stranger, Refused> {
+    if shared.is_cut_off() {
+        return Err(Refused(Refusal::CutOff));
+    }
     let headers = request.headers();
     let trusted = &shared.config.trusted_proxies;
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
@@ -137,6 +140,11 @@ impl Refused {
                 "noApp",
                 "There is no app of this name. Check `appId` in the widget's server URL.\n",
             ),
+            Refusal::CutOff => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "This gateway is cut off from the rest of the cluster. Come back: another one may not be.\n",
+            ),
             Refusal::AddressConnections => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "tooMany",
@@ -153,7 +161,7 @@ impl Refused {
     fn with_fields(self, mut answer: Answer) -> Answer {
         let (name, value) = match self.0 {
             Refusal::Origin | Refusal::App => return answer,
-            Refusal::AddressConnections => (header::RETRY_AFTER, "5"),
+            Refusal::AddressConnections | Refusal::CutOff => (header::RETRY_AFTER, "5"),
             _ => (header::SEC_WEBSOCKET_VERSION, "13"),
         };
         answer.headers_mut().insert(name, HeaderValue::from_static(value));

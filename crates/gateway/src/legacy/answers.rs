@@ -29,8 +29,15 @@ impl<B: Ingress> Member<B> {
     ) -> Result<(), Closing> {
         let results = match answer {
             Answer::Inputs(results) => results,
+            // Nobody has seen it: it has used up no number.
+            Answer::TooLarge if asked == Asked::Says => {
+                self.in_doubt = 0;
+                self.queue.pop();
+                self.refuse(Refusal::TooLong, frames);
+                return Ok(());
+            }
             // Asking again would be answered the same.
-            Answer::Malformed | Answer::Events(_) | Answer::List(_) => {
+            Answer::Malformed | Answer::TooLarge | Answer::Events(_) | Answer::List(_) => {
                 if asked == Asked::Return {
                     return Err(STALE);
                 }

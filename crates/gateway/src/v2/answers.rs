@@ -8,7 +8,7 @@ use stentor_types::{Epoch, EventNumber};
 use stentor_wire::{pb, pb::input_reply::Kind};
 
 use super::{
-    jobs::{Job, Opening},
+    jobs::{Job, Opening, Unfit},
     seat::{RETRY_AFTER_MS, Seat, Welcoming},
     shown::Shown,
 };
@@ -16,14 +16,18 @@ use crate::{asking::Answer, engine::Frames};
 
 /// Times that a session may forget a connection before the client has to open it anew.
 const FUTILE_MAX: u8 = 3;
+/// How long a client waits before it sends the same again to a session that an operator has to mend.
+const DAMAGED_RETRY_AFTER_MS: u64 = 60_000;
 
 impl<B: Ingress> Seat<B> {
     pub(super) fn answered(&mut self, answer: Answer, is_staff: bool, frames: &mut Frames) {
         let results = match answer {
             Answer::Inputs(results) => results,
+            Answer::TooLarge => return self.too_large(frames),
             // Asking again would be answered the same.
             Answer::Malformed | Answer::Events(_) | Answer::List(_) => Vec::new(),
         };
+        let says_something = self.says_something();
         let mut kinds = results.into_iter().filter_map(|result| result.kind);
         for _ in 0..std::mem::take(&mut self.flying) {
             let kind = kinds.next();
@@ -90,6 +94,21 @@ impl<B: Ingress> Seat<B> {
                     self.fail(&job, code(kind.as_ref()), expected, frames);
                 }
             }
+        }
+        self.in_doubt &= !says_something;
+    }
+
+    /// What is asked first does not fit into a request. A message uses up its number all the same.
+    fn too_large(&mut self, frames: &mut Frames) {
+        self.flying = 0;
+        match self.jobs.pop_front() {
+            Some(Job::Say(say)) => {
+                let text = "text: too long for the router; send it in pieces".to_owned();
+                let why = Unfit { code: Code::TooLong, text };
+                self.jobs.push_front(Job::Refuse { mid: say.mid, why });
+            }
+            Some(job) => self.fail(&job, Code::TooLong, None, frames),
+            None => {}
         }
     }
 
@@ -167,12 +186,17 @@ impl<B: Ingress> Seat<B> {
         expected: Option<u64>,
         text: &str,
     ) -> bytes::Bytes {
+        let (is_final, retry_after_ms) = match code {
+            // The session may have taken it before: nobody can read that now.
+            Code::Damaged => (false, DAMAGED_RETRY_AFTER_MS),
+            code => (code.is_final(), RETRY_AFTER_MS),
+        };
         encode(&Nack {
             sid: self.sid_text(),
             mid,
             code,
-            is_final: code.is_final(),
-            retry_after_ms: (!code.is_final()).then_some(RETRY_AFTER_MS),
+            is_final,
+            retry_after_ms: (!is_final).then_some(retry_after_ms),
             expected,
             text: text.to_owned(),
         })

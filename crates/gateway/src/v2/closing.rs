@@ -11,6 +11,13 @@ const fn refused(code: u16, text: &'static str) -> Closing {
 
 /// The first frame did not come in time.
 pub(super) const NO_HELLO: Closing = refused(4001, "no `hello` within 10 seconds");
+/// Whether something was done could not be found out: nothing else is done for this connection, or it might
+/// overtake what is sent again.
+pub(super) const UNKNOWN: Closing = Closing {
+    code: CloseCode::Library(4002),
+    text: "no answer for 30 seconds; come back and send it again",
+    reason: CloseReason::Unknown,
+};
 /// Too many connections of one user.
 pub(super) const CROWDED: Closing =
     refused(4029, "too many connections of this user; come back later");

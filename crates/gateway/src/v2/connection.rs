@@ -308,6 +308,9 @@ impl<B: Ingress> Handler for Connection<B> {
         }
         self.merge_seats();
         self.principal = Some(principal);
+        if !self.leaving && self.seats.iter().any(|seat| seat.is_lost) {
+            return Poll::Ready(closing::UNKNOWN);
+        }
         self.poll_lists(context, frames);
         self.signals.retain_mut(|signal| Pin::new(signal).poll(context).is_pending());
         Poll::Pending
@@ -382,7 +385,7 @@ impl<B: Ingress> Handler for Connection<B> {
     }
 
     fn farewell(&mut self, closing: &Closing, frames: &mut Frames) {
-        if closing.reason == CloseReason::Drain {
+        if matches!(closing.reason, CloseReason::Drain | CloseReason::CutOff) {
             let spread = self.number.wrapping_mul(0x9e37_79b9) % DRAIN_SPREAD_MS;
             frames.push(encode(&Drain { reconnect_in_ms: 500 + spread }));
         }

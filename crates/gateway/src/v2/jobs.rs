@@ -71,6 +71,11 @@ impl Job {
         text.saturating_add(OVERHEAD_BYTES)
     }
 
+    /// Whether it makes a difference in which order it is done with others.
+    pub(super) const fn says_something(&self) -> bool {
+        matches!(self, Self::Say(_) | Self::Refuse { .. } | Self::Deed { .. })
+    }
+
     /// Whether jobs behind it must wait for its answer.
     pub(super) const fn stands_alone(&self) -> bool {
         matches!(self, Self::Open(_) | Self::Reopen | Self::Leave { .. })

@@ -5,7 +5,6 @@
 //! whichever name the gateway goes by.
 
 use stentor_cluster::Ingress;
-use stentor_protocol::v2::Code;
 use stentor_types::GatewayId;
 
 use super::{jobs::Job, seat::Seat};
@@ -21,8 +20,7 @@ impl<B: Ingress> Seat<B> {
         }
         if self.name_of_gateway != name {
             // The same jobs again, under the new name.
-            self.asking = None;
-            self.flying = 0;
+            self.doubt_what_is_asked();
             self.reattach();
             return;
         }
@@ -64,12 +62,7 @@ impl<B: Ingress> Seat<B> {
     /// The session cannot be attached to for so long that the client is told to send everything again.
     pub(super) fn fail_behind(&mut self, frames: &mut Frames) {
         let reopening = self.jobs.pop_front();
-        for job in std::mem::take(&mut self.jobs) {
-            match job {
-                Job::Leave { .. } | Job::Reopen => self.jobs.push_back(job),
-                job => self.fail(&job, Code::Busy, None, frames),
-            }
-        }
+        self.fail_all(frames);
         self.jobs.extend(reopening);
         self.jobs.rotate_right(1.min(self.jobs.len()));
     }

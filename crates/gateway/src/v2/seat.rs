@@ -59,6 +59,10 @@ pub(super) struct Seat<B> {
     /// Places in a row that the session had forgotten.
     pub(super) futile: u8,
     pub(super) over: bool,
+    /// What is asked next that says something was asked before, and may have been done.
+    pub(super) in_doubt: bool,
+    /// The outcome of something is unknown and will stay so: nothing more may be done for this connection.
+    pub(super) is_lost: bool,
     /// The gateway's name under which everything is asked.
     pub(super) name_of_gateway: GatewayId,
     /// Fan-out may have been missed, and nobody has looked yet.
@@ -103,6 +107,8 @@ impl<B: Ingress> Seat<B> {
             typed_at: None,
             futile: 0,
             over: false,
+            in_doubt: false,
+            is_lost: false,
             name_of_gateway,
             is_behind: false,
             looks: false,
@@ -144,6 +150,7 @@ impl<B: Ingress> Seat<B> {
             let Some(asking) = &mut self.asking else { break };
             match asking.poll(context, &place.shared.metrics) {
                 Poll::Ready(answer) => {
+                    self.in_doubt |= asking.was_in_doubt() && self.says_something();
                     self.asking = None;
                     self.answered(answer, place.principal.is_staff(), frames);
                 }
@@ -158,8 +165,9 @@ impl<B: Ingress> Seat<B> {
         }
     }
 
-    /// Nobody answers: the client is told to send the same again. Whether it was taken is not known, and
-    /// need not be: it has a number. False if there is nothing to give up.
+    /// Nobody answers: the client is told to send the same again, and what comes behind it, too: nothing may
+    /// overtake it. If it may have been done, nothing more is asked for this connection. False if there is nothing
+    /// to give up.
     fn gives_up(&mut self, frames: &mut Frames) -> bool {
         match self.jobs.front() {
             Some(Job::Leave { .. }) | None => return false,
@@ -169,13 +177,34 @@ impl<B: Ingress> Seat<B> {
             }
             Some(_) => {}
         }
-        self.asking = None;
-        for _ in 0..std::mem::take(&mut self.flying) {
-            if let Some(job) = self.jobs.pop_front() {
-                self.fail(&job, Code::Busy, None, frames);
+        self.doubt_what_is_asked();
+        self.fail_all(frames);
+        true
+    }
+
+    /// What is being asked is not waited for any more.
+    pub(super) fn doubt_what_is_asked(&mut self) {
+        let says_something = self.says_something();
+        let asking = self.asking.take();
+        self.in_doubt |= says_something && asking.is_some_and(|asking| asking.is_in_doubt());
+        self.flying = 0;
+    }
+
+    /// Whether what is asked first makes a difference to what comes behind it.
+    pub(super) fn says_something(&self) -> bool {
+        self.jobs.front().is_some_and(Job::says_something)
+    }
+
+    /// All that is to be asked is to be sent again, but for leaving. Should it have been asked before, nobody knows
+    /// what became of it.
+    pub(super) fn fail_all(&mut self, frames: &mut Frames) {
+        for job in std::mem::take(&mut self.jobs) {
+            match job {
+                Job::Leave { .. } | Job::Reopen => self.jobs.push_back(job),
+                job => self.fail(&job, Code::Busy, None, frames),
             }
         }
-        true
+        self.is_lost |= std::mem::take(&mut self.in_doubt);
     }
 
     fn ask(&mut self, place: &Place<'_, B>, frames: &mut Frames) {
@@ -250,6 +279,7 @@ impl<B: Ingress> Seat<B> {
         }
         self.flying = 0;
         self.over = true;
+        self.is_lost |= std::mem::take(&mut self.in_doubt);
     }
 
     /// Takes what was fanned out.

@@ -132,6 +132,19 @@ impl Client {
         }
     }
 
+    /// Nothing comes for so long but signs of life.
+    pub(crate) async fn silence_but_beats(&mut self, long: Duration) {
+        let deadline = tokio::time::Instant::now() + long;
+        loop {
+            match tokio::time::timeout_at(deadline, self.ws.next()).await {
+                Err(_) => return,
+                Ok(Some(Ok(Message::Ping(_)))) => {}
+                Ok(Some(Ok(Message::Text(text)))) if text.contains("\"beat\"") => {}
+                Ok(other) => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// How the gateway closes the socket; nothing if it breaks.
     pub(crate) async fn closed(&mut self) -> Option<CloseFrame> {
         loop {

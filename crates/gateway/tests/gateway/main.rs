@@ -10,6 +10,7 @@
 
 mod client;
 mod conversation;
+mod cut_off;
 mod draining;
 mod files;
 mod handshake;
@@ -22,3 +23,4 @@ mod seeded;
 mod sockets;
 mod town;
 mod trouble;
+mod unknown;

@@ -38,6 +38,8 @@ pub(crate) enum Trouble {
     TryAgain,
     /// The session has forgotten the connection.
     AttachFirst,
+    /// It is longer than the bus carries.
+    TooLarge,
     /// There is no answer at all until the attempt is given up.
     Hangs,
     Refused,
@@ -53,6 +55,8 @@ pub(crate) struct State {
     pub(crate) typing: bool,
     pub(crate) segments: Vec<pb::Clock>,
     pub(crate) troubles: VecDeque<Trouble>,
+    /// How messages are answered, without anything being done.
+    pub(crate) answer: Option<input_reply::Kind>,
     /// Messages are always answered with "attach first".
     pub(crate) forgets: bool,
     /// What was asked, in order, in a few words.
@@ -73,6 +77,8 @@ pub(crate) struct Rig {
     pub(crate) acceptor: Acceptor<Owner>,
     pub(crate) fanout: mpsc::Sender<GatewayMessage>,
     pub(crate) apps: watch::Sender<Arc<AppSet>>,
+    /// Whether the gateway is cut off.
+    pub(crate) line: watch::Sender<bool>,
     pub(crate) drain: CancellationToken,
     pub(crate) running: tokio::task::JoinHandle<()>,
     pub(crate) registry: prometheus::Registry,
@@ -86,6 +92,7 @@ impl Ingress for Owner {
         let trouble = self.0.lock().unwrap().troubles.pop_front();
         match trouble {
             Some(Trouble::Unavailable) => return Err(BusError::Unavailable),
+            Some(Trouble::TooLarge) => return Err(BusError::TooLarge { bytes: 2, max: 1 }),
             Some(Trouble::Hangs) => std::future::pending().await,
             _ => {}
         }
@@ -117,11 +124,20 @@ impl Owner {
 
     /// Waits until something was asked.
     pub(crate) async fn until(&self, what: impl Fn(&State) -> bool) {
+        self.until_after(1, what).await;
+    }
+
+    /// The same where it takes minutes.
+    pub(crate) async fn until_minutes(&self, what: impl Fn(&State) -> bool) {
+        self.until_after(10, what).await;
+    }
+
+    async fn until_after(&self, pause_ms: u64, what: impl Fn(&State) -> bool) {
         for _ in 0..60_000 {
             if self.with(|state| what(state)) {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         }
         panic!("never asked: {:?}", self.asked());
     }
@@ -210,6 +226,7 @@ impl State {
                     view: None,
                 })
             }
+            connection_input::Kind::Say(_) if self.answer.is_some() => self.answer.clone().unwrap(),
             connection_input::Kind::Say(_) if self.forgets => input_reply::Kind::AttachFirst(true),
             connection_input::Kind::Say(say) => {
                 self.asked.push(format!("say {}", say.counter));
@@ -229,8 +246,12 @@ impl State {
             }
             connection_input::Kind::Control(_)
             | connection_input::Kind::Draft(_)
-            | connection_input::Kind::End(_)
-            | connection_input::Kind::Refuse(_) => input_reply::Kind::Nothing(true),
+            | connection_input::Kind::End(_) => input_reply::Kind::Nothing(true),
+            connection_input::Kind::Refuse(refuse) => {
+                self.asked.push(format!("refuse {}", refuse.counter));
+                self.taken = self.taken.max(refuse.counter);
+                input_reply::Kind::Rejected(pb::RejectCode::Malformed.into())
+            }
         }
     }
 }
@@ -253,11 +274,13 @@ impl Rig {
         let config = configure(Config::new(GatewayId(9)));
         let gateway =
             Gateway::new(config, Arc::clone(&owner), messages, apps_end, &registry).unwrap();
+        let (line, line_end) = watch::channel(false);
+        let gateway = gateway.told_of_its_line_by(line_end);
         let acceptor = gateway.acceptor();
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let drain = CancellationToken::new();
         let running = tokio::spawn(gateway.run(listener, drain.clone()));
-        Self { owner, acceptor, fanout, apps, drain, running, registry }
+        Self { owner, acceptor, fanout, apps, line, drain, running, registry }
     }
 
     /// Tells the gateway what happened in a session. Events that the gateway is not told were missed.

@@ -100,7 +100,8 @@ async fn serve_gateway(config: Config) -> anyhow::Result<ExitCode> {
     cluster::show(bus_ready, ends.state);
     let gateway_config = process.gateway_config(id, login_key);
     let gateway =
-        Gateway::new(gateway_config, Arc::new(bus), ends.messages, apps, &process.registry)?;
+        Gateway::new(gateway_config, Arc::new(bus), ends.messages, apps, &process.registry)?
+            .told_of_its_line_by(ends.cut_off);
     let gateway_drain = CancellationToken::new();
     let sockets = tokio::spawn(gateway.run(public, gateway_drain.clone()));
     serving.holds();

@@ -20,6 +20,7 @@ const LOST: [&[Way]; 3] = [&[Way::Up, Way::Down], &[Way::Up], &[Way::Down]];
 
 const OWNED: &str = "stentor_bus_partitions_owned";
 const LAPSES: &str = "stentor_bus_lapses_total";
+const SENT_AWAY: &str = "stentor_gateway_connections_closed_total{reason=\"cut_off\"}";
 
 /// How long a line is held: longer than a silent router is waited for, and than a line takes to be given up.
 fn held_for() -> Duration {
@@ -87,21 +88,45 @@ async fn f10_a_gateway_that_is_cut_off_acknowledges_nothing_that_the_log_lacks()
     let setting = Setting::new(with_lines).await;
     let cluster = &setting.cluster;
     let mut load = Load::begin(cluster).await;
-    let name = &cluster.names(Kind::Gateway)[0];
-    for ways in LOST {
+    let names = cluster.names(Kind::Gateway);
+    // Everybody goes to the other one each time.
+    for (ways, name) in LOST.into_iter().zip(names.iter().cycle()) {
+        let sent_away = cluster.metric(name, SENT_AWAY).await.unwrap();
         let line = cluster.line(name).unwrap();
+        let begun = Instant::now();
         for way in ways {
             line.hold(*way);
         }
+        // Everybody gets on, by the other gateway, although the line stays cut.
+        load.goes_on().await;
+        println!("F10: {ways:?}: everybody got on after {:?}", begun.elapsed());
+        let unready = cluster.admin(name, "/readyz").await.unwrap_err().to_string();
+        assert!(unready.contains("bus: "), "{unready}");
         // The length of the fault itself: others have taken the gateway for gone.
-        tokio::time::sleep(held_for() + Duration::from_secs(3)).await;
+        tokio::time::sleep_until(begun + held_for() + Duration::from_secs(3)).await;
         line.let_go();
+        // Sockets are done with once what they had said is taken.
+        reaches(cluster, name, SENT_AWAY, sent_away + 1.0).await;
         load.goes_on().await;
     }
-    let renamed = cluster.metric(name, "stentor_gateway_renamed_total").await.unwrap();
+    let renamed = cluster.metric(&names[0], "stentor_gateway_renamed_total").await.unwrap();
     println!("the gateway has taken {renamed} other names");
     assert!(renamed >= 1.0, "nobody noticed");
-    load.end(cluster).await;
+    let mut outcome = load.end(cluster).await;
+    assert!(outcome.came_back() > 0, "nobody was sent away");
+    // What widgets had said to the gateway was late, but not lost.
+    for widget in &mut outcome.legacy {
+        for text in std::mem::take(&mut widget.lost) {
+            let echo = format!("echo {text}");
+            if !widget.client.transcript().rows().contains(&echo) {
+                widget
+                    .client
+                    .wait_for_text(&echo)
+                    .await
+                    .unwrap_or_else(|error| panic!("{error:#}"));
+            }
+        }
+    }
     setting.end().await;
 }
 

@@ -1,6 +1,7 @@
 //! Breakages of what a cluster rests on: the log on JetStream, who owns a partition, what is told to gateways, the
 //! history. The numbers are those of the rules that the log and its owners follow.
 
+mod clients;
 mod limits;
 mod owners;
 mod versions;
@@ -40,7 +41,8 @@ const fn database(filter: &'static str) -> CaughtBy {
 
 /// All of them.
 pub(super) fn mutants() -> impl Iterator<Item = &'static Mutant> {
-    MUTANTS.iter().chain(owners::MUTANTS).chain(versions::MUTANTS).chain(limits::MUTANTS)
+    let told = owners::MUTANTS.iter().chain(clients::MUTANTS);
+    MUTANTS.iter().chain(told).chain(versions::MUTANTS).chain(limits::MUTANTS)
 }
 
 /// Writing, keeping and numbering.
@@ -62,8 +64,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "cluster 2: a message that closes the connection is sent",
         file: "crates/cluster-nats/src/log/append.rs",
-        find: "if item.largest() > MESSAGE_BYTES || item.messages() > BATCH_MESSAGES {",
-        replace: "if item.largest() > MESSAGE_BYTES * 100 || item.messages() > BATCH_MESSAGES {",
+        find: "    if bytes > MESSAGE_BYTES {",
+        replace: "    if bytes > MESSAGE_BYTES * 100 {",
         caught_by: nats_log("what_is_too_large_is_never_sent_and_harms_nobody"),
     },
     Mutant {
