@@ -53,8 +53,8 @@ pub(crate) enum Verdict {
     Run,
     /// Decide about it; nothing else that is suspicious is decided about meanwhile.
     RunAlone(Trial),
-    /// An owner was lost over it.
-    Refuse,
+    /// An owner was lost over it. `again`: this router has refused it before.
+    Refuse { again: bool },
     /// It could not be written down.
     NotNow,
 }
@@ -94,6 +94,8 @@ struct List {
     /// It could not be read, and is not asked for before this.
     not_before: Option<Instant>,
     entries: Vec<Entry>,
+    /// What this router has refused, the latest last.
+    refused: Vec<Mark>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +167,7 @@ impl Trials {
         if deaths < SUSPECTED_FROM {
             // An input that nobody suspects does not wait for those that somebody does.
             return match slot.read(bus, partition, (life, now)).await {
-                Ok(list) if list.refuses(mark, life) => Verdict::Refuse,
+                Ok(mut list) if list.refuses(mark, life) => list.refuse(mark),
                 // It is no worse off than if nothing were written down.
                 Ok(_) | Err(()) => Verdict::Run,
             };
@@ -175,7 +177,7 @@ impl Trials {
             return Verdict::NotNow;
         };
         if list.refuses(mark, life) {
-            return Verdict::Refuse;
+            return list.refuse(mark);
         }
         list.entries.push(Entry { mark, life, at: now });
         let surplus = list.entries.len().saturating_sub(TRIALS_MAX);
@@ -247,6 +249,16 @@ impl Slot {
 impl List {
     fn refuses(&self, mark: Mark, life: u64) -> bool {
         self.entries.iter().any(|entry| entry.mark == mark && entry.life != life)
+    }
+
+    fn refuse(&mut self, mark: Mark) -> Verdict {
+        let again = self.refused.contains(&mark);
+        if !again {
+            self.refused.push(mark);
+            let surplus = self.refused.len().saturating_sub(TRIALS_MAX);
+            self.refused.drain(..surplus);
+        }
+        Verdict::Refuse { again }
     }
 
     fn remove(&mut self, mark: Mark, life: u64) {

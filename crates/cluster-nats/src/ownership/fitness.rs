@@ -6,6 +6,7 @@ use stentor_types::Partition;
 use tracing::info;
 
 use super::{
+    holdings::Holdings,
     keeper::{Keeper, Outcome},
     records::ReadError,
 };
@@ -59,6 +60,13 @@ impl Keeper {
         (needed > self.members.version()).then_some(needed)
     }
 
+    /// How many partitions are this router's for certain. One that is not heard may have lost them all.
+    fn surely_owned(&self) -> usize {
+        // In this order: a heartbeat that ends a silence counts after the lapse is counted.
+        let is_fresh = self.members.is_fresh();
+        sure_of(&self.holdings, is_fresh, self.members.lapses())
+    }
+
     pub(super) fn show(&self) {
         let mut troubles = Vec::new();
         if !self.connection.is_up() {
@@ -84,7 +92,7 @@ impl Keeper {
             Partition::all().filter_map(|partition| self.holdings.get(partition)).collect();
         let owned = terms.len();
         let highest = terms.iter().map(|(term, _)| *term).max().unwrap_or_default();
-        self.desk.metrics.owned.set(i64::try_from(owned).unwrap_or(i64::MAX));
+        self.desk.metrics.owned.set(i64::try_from(self.surely_owned()).unwrap_or(i64::MAX));
         self.desk.metrics.term.set(i64::try_from(highest).unwrap_or(i64::MAX));
         let state = BusState { troubles, owned, taking_up: self.taking_up };
         self.state.send_if_modified(|shown| {
@@ -96,6 +104,12 @@ impl Keeper {
             changed
         });
     }
+}
+
+/// How many partitions nobody else can have taken.
+fn sure_of(holdings: &Holdings, is_fresh: bool, lapses: u64) -> usize {
+    let sure = Partition::all().filter(|partition| holdings.is_sure(*partition, lapses));
+    if is_fresh { sure.count() } else { 0 }
 }
 
 fn unix_micros(wall: fn() -> SystemTime) -> i128 {

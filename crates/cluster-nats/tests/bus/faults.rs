@@ -94,6 +94,9 @@ async fn f10_an_owner_that_is_cut_off_loses_everything_to_others() {
     b.owns(64).await;
     assert!(Partition::all().all(|partition| !a.bus.holds(partition)));
     assert!(!soon("an answer", a.bus.confirm(partition(4))).await);
+    let shown = || count(&a.registry, "partitions_owned", None);
+    until("it claims nothing", || shown() == 0.0).await;
+    stays("it claims nothing", hurried().takeover_after, || shown() == 0.0).await;
     // It comes back.
     line.set(Line::Open);
     until("it knows", || a.told_count("lost") == 64).await;

@@ -42,25 +42,36 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
     ///
     /// What makes a record that is too large for the log is written in parts; a single input that does is refused
     /// for good.
-    pub(super) async fn write(&mut self, inputs: Vec<Input>) -> Result<Vec<Reply>, Trouble> {
-        let mut replies = Vec::with_capacity(inputs.len());
-        let mut parts = VecDeque::from([inputs]);
-        while let Some(mut part) = parts.pop_front() {
-            match self.write_part(&mut part).await? {
-                Written::Stored(more) if replies.is_empty() => replies = more,
-                Written::Stored(more) => replies.extend(more),
-                Written::TooLarge(cause) => {
-                    if part.len() > 1 {
-                        let second = part.split_off(part.len() / 2);
-                        parts.push_front(second);
-                    } else {
-                        self.shorten(part.first_mut(), cause)?;
-                    }
-                    parts.push_front(part);
-                }
-            }
+    pub(super) async fn write(&mut self, mut inputs: Vec<Input>) -> Result<Vec<Reply>, Trouble> {
+        match self.write_part(&mut inputs).await? {
+            Written::Stored(replies) => Ok(replies),
+            // Rare, and not to make every other write larger.
+            Written::TooLarge(cause) => Box::pin(self.write_in_parts(inputs, cause)).await,
         }
-        Ok(replies)
+    }
+
+    async fn write_in_parts(
+        &mut self,
+        mut part: Vec<Input>,
+        mut cause: TooLarge,
+    ) -> Result<Vec<Reply>, Trouble> {
+        let mut replies = Vec::with_capacity(part.len());
+        let mut rest = VecDeque::new();
+        loop {
+            if part.len() > 1 {
+                rest.push_front(part.split_off(part.len() / 2));
+            } else {
+                self.shorten(part.first_mut(), cause)?;
+            }
+            cause = loop {
+                match self.write_part(&mut part).await? {
+                    Written::Stored(more) => replies.extend(more),
+                    Written::TooLarge(cause) => break cause,
+                }
+                let Some(next) = rest.pop_front() else { return Ok(replies) };
+                part = next;
+            };
+        }
     }
 
     /// Puts something short in the place of an input that the log has no room for.

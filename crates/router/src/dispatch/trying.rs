@@ -41,7 +41,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
                     results.resize_with(count, || request::trouble_reply(Trouble::TryAgain));
                     break;
                 }
-                Verdict::Refuse => match self.refused(&app, input) {
+                Verdict::Refuse { again } => match self.refused(&app, input, again) {
                     Some(refusal) => (refusal, None),
                     None => {
                         let kind = input_reply::Kind::Rejected(pb::RejectCode::Poison.into());
@@ -60,14 +60,22 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
         Ok(results)
     }
 
-    /// What takes the place of an input that an owner was lost over; nothing if it has no number to be used up.
-    fn refused(&self, app: &AppId, input: pb::ConnectionInput) -> Option<pb::ConnectionInput> {
-        let mut letter = letter_of_input(&input);
-        letter.reason = pb::DeadReason::RouterGone.into();
-        app.as_str().clone_into(&mut letter.app);
-        "a router was lost while it tried it; it is refused for good"
-            .clone_into(&mut letter.detail);
-        self.actors.shared().bury(letter);
+    /// What takes the place of an input that an owner was lost over; nothing if it has no number to be used up. One
+    /// copy of it is kept, however often it is asked for.
+    fn refused(
+        &self,
+        app: &AppId,
+        input: pb::ConnectionInput,
+        again: bool,
+    ) -> Option<pb::ConnectionInput> {
+        if !again {
+            let mut letter = letter_of_input(&input);
+            letter.reason = pb::DeadReason::RouterGone.into();
+            app.as_str().clone_into(&mut letter.app);
+            "a router was lost while it tried it; it is refused for good"
+                .clone_into(&mut letter.detail);
+            self.actors.shared().bury(letter);
+        }
         let Some(InputOf::Say(say)) = input.kind else { return None };
         let refusal = pb::RefuseInput {
             session: say.session,

@@ -136,6 +136,7 @@ async fn f16_what_an_owner_was_lost_over_the_next_one_does_not_try() {
         let is_refused = answer == refused || matches!(answer, pb::input_reply::Kind::Duplicate(_));
         assert!(is_refused, "{answer:?}");
     }
+    assert_eq!(town.metric("stentor_router_dead_letters_total"), 1.0, "one copy is kept");
     // Its number is used up, and the session goes on.
     let answer = town.say(&mut socket, "after").await;
     assert!(matches!(answer, pb::input_reply::Kind::Committed(_)), "{answer:?}");
