@@ -40,11 +40,13 @@ impl Second {
 
     /// The next frame of this kind.
     async fn next(&mut self, kind: &str) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let frame = self.client.next().await;
             if frame["t"] == kind {
                 return frame;
             }
+            assert!(Instant::now() < deadline, "no {kind} comes, only {frame}");
         }
     }
 }
@@ -70,7 +72,9 @@ async fn cluster_22_nothing_overtakes_a_message_of_which_nobody_knows_what_becam
             assert_eq!((&nack["mid"], &nack["final"]), (&json!(mid), &json!(false)), "{nack}");
         }
         assert!((30..=45).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-        let close = second.client.closed().await.unwrap();
+        // Signs of life come for ever.
+        let closed = tokio::time::timeout(Duration::from_secs(60), second.client.closed());
+        let close = closed.await.expect("it is closed").unwrap();
         assert_eq!(u16::from(close.code), 4002, "{trouble:?}");
         drop(second);
         rig.owner.with(|state| state.troubles.clear());

@@ -1,6 +1,6 @@
 //! Breakages of what clients are told, and of what becomes of them when their gateway is in trouble.
 
-use super::{CaughtBy, Mutant, gateway, nats_unit, router};
+use super::{CaughtBy, Mutant, gateway, nats_bus, nats_unit, router};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -78,8 +78,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "cluster 22: what comes behind an unknown outcome is asked for",
         file: "crates/gateway/src/v2/seat.rs",
-        find: "                Job::Leave { .. } | Job::Reopen => self.jobs.push_back(job),",
-        replace: "                job if self.is_lost || !self.jobs.is_empty() || !matches!(job, Job::Say(_)) => self.jobs.push_back(job),",
+        find: "        self.doubt_what_is_asked();\n        self.fail_all(frames);\n        true",
+        replace: "        self.doubt_what_is_asked();\n        let behind = self.jobs.split_off(1.min(self.jobs.len()));\n        self.fail_all(frames);\n        self.jobs.extend(behind);\n        true",
         caught_by: gateway("cluster_22_what_surely_was_not_done_costs_nobody_the_connection"),
     },
     Mutant {
@@ -135,8 +135,22 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "cluster 18: messages that do not fit together are refused",
         file: "crates/router/src/actor/write.rs",
-        find: "                    if part.len() > 1 {",
-        replace: "                    if part.len() > 100 {",
+        find: "            if part.len() > 1 {",
+        replace: "            if part.len() > 100 {",
         caught_by: router("messages_that_only_fit_one_by_one_are_all_taken_in_order"),
+    },
+    Mutant {
+        name: "cluster 19: each time that an input is refused a copy is kept",
+        file: "crates/router/src/trials.rs",
+        find: "let again = self.refused.contains(&mark);",
+        replace: "let again = self.refused.contains(&mark) && self.entries.is_empty();",
+        caught_by: router("f16_what_an_owner_was_lost_over_the_next_one_does_not_try"),
+    },
+    Mutant {
+        name: "cluster 13: a router that is cut off shows what it owned",
+        file: "crates/cluster-nats/src/ownership/fitness.rs",
+        find: "    if is_fresh { sure.count() } else { 0 }",
+        replace: "    if is_fresh || lapses == 0 { sure.count() } else { 0 }",
+        caught_by: nats_bus("f10_an_owner_that_is_cut_off_loses_everything_to_others"),
     },
 ];
