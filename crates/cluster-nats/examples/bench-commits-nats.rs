@@ -2,7 +2,8 @@
 //! sessions in one atomic batch against one message per commit, in turn in one run.
 //!
 //! Each session writes one record after the other, as a conversation does. What is grouped waits while
-//! one batch is in flight, as in a router. `bench-commits-nats 3` measures a cluster of three.
+//! one batch is in flight, as in a router. `bench-commits-nats 3` measures a cluster of three,
+//! `bench-commits-nats 1 4,8,16` other numbers of sessions.
 
 use std::{
     sync::{
@@ -45,7 +46,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let nats = Nats::with(NatsOptions { nodes, ..NatsOptions::default() }).await?;
     let connection = Connection::open(&ConnectionSettings::new(&nats.url(), "bench")).await?;
     println!("| nodes | sessions | way | commits/s | p50 ms | p99 ms |\n|---|---|---|---|---|---|");
-    for sessions in [1_usize, 64, 1_000] {
+    let list = std::env::args().nth(2).unwrap_or_else(|| "1,64,1000".to_owned());
+    for sessions in list.split(',') {
+        let sessions: usize = sessions.parse()?;
         let mut results: [Vec<(f64, f64, f64)>; 2] = Default::default();
         for _ in 0..ROUNDS {
             for (way, result) in results.iter_mut().enumerate() {

@@ -56,7 +56,7 @@ pub struct NatsLog {
     graveyard: Graveyard,
     /// Held by the one batch that is in flight: the server allows 50 open ones per stream, for all
     /// routers together.
-    batch: tokio::sync::Mutex<()>,
+    batch: tokio::sync::Mutex<publish::Turn>,
     /// Looks how full the stream is, where somebody writes to it.
     _room: Option<AbortOnDropHandle<()>>,
 }

@@ -135,7 +135,13 @@ impl Gatherer {
 
     fn judged(&self, noted: Vec<(Entity, Record)>, judged: &[Appended]) {
         let Some(backlog) = &self.backlog else { return };
-        for ((entity, record), appended) in noted.into_iter().zip(judged) {
+        let mut judged: Vec<_> = noted.into_iter().zip(judged).collect();
+        // Some logs write the records of a batch in an order of their own.
+        judged.sort_by_key(|(_, appended)| match appended {
+            Appended::Stored(sequence) => *sequence,
+            Appended::Conflict { .. } | Appended::Damaged => Sequence(u64::MAX),
+        });
+        for ((entity, record), appended) in judged {
             match *appended {
                 Appended::Stored(sequence) => {
                     backlog.committed(&entity, Record { sequence, ..record });

@@ -28,6 +28,9 @@ const BATCH_BYTES: usize = 4 << 20;
 const MESSAGE_BYTES: usize = 768 << 10;
 /// Records that go alone, at the same time; and heads read at the same time.
 const AT_ONCE: usize = 16;
+/// So few records without effects go each alone to a stream of one replica: there the server keeps every batch in a
+/// folder of its own until it is whole, whose files cost it as much as the syncs of about so many messages.
+const APART_MAX: usize = 16;
 /// The first pause before a refused write is tried again; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
@@ -59,8 +62,11 @@ impl NatsLog {
         }
         let items = self.with_snapshots(items, &mut verdicts).await?;
         let now = std::time::Instant::now();
-        let (alone, together): (Vec<_>, Vec<_>) =
+        let (mut alone, mut together): (Vec<_>, Vec<_>) =
             items.into_iter().partition(|item| self.contested.is_alone(&item.entity, now));
+        if self.settings.replicas == 1 && are_few(&together) {
+            alone.append(&mut together);
+        }
         let (one, other) =
             try_join(self.write_together(together, begun), self.write_alone(alone, begun)).await?;
         verdicts.extend(one.into_iter().chain(other));
@@ -242,6 +248,11 @@ fn too_large(item: &Item) -> Option<TooLarge> {
     } else {
         None
     }
+}
+
+/// Whether a batch of its own is not worth its while for them.
+fn are_few(items: &[Item]) -> bool {
+    items.len() <= APART_MAX && items.iter().all(|item| item.messages() == 1)
 }
 
 /// Parts that fit into one batch each.

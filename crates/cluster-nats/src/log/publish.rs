@@ -1,7 +1,8 @@
 //! One write to the stream and its answer: a plain message, or an atomic batch.
 
 use async_nats::{
-    HeaderMap, Message, Request, StatusCode, client::RequestErrorKind, header, jetstream,
+    Client, HeaderMap, Message, Request, StatusCode, SubscribeError, Subscriber,
+    client::RequestErrorKind, header, jetstream,
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -27,6 +28,20 @@ pub(crate) struct Item {
     pub(crate) before: Option<Sequence>,
     record: Bytes,
     effects: Vec<Bytes>,
+}
+
+/// The turn to write a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(Option<Answers>);
+
+/// Where the answers to batches come to. One subscription for all of them: each that comes or goes makes the servers
+/// look through what they remember of all subjects, and tell each other.
+#[derive(Debug)]
+struct Answers {
+    inbox: String,
+    subscriber: Subscriber,
+    /// Batches so far.
+    number: u64,
 }
 
 /// What became of a write.
@@ -79,6 +94,33 @@ impl Item {
     }
 }
 
+// === impl Turn ===
+
+impl Turn {
+    async fn answers(&mut self, client: &Client) -> Result<&mut Answers, SubscribeError> {
+        let answers = match self.0.take() {
+            Some(answers) => answers,
+            None => {
+                let inbox = client.new_inbox();
+                let subscriber = client.subscribe(format!("{inbox}.*")).await?;
+                Answers { inbox, subscriber, number: 0 }
+            }
+        };
+        Ok(self.0.insert(answers))
+    }
+}
+
+// === impl Answers ===
+
+impl Answers {
+    /// Where the answers to the first and the last message of the next batch are to come.
+    fn subjects(&mut self) -> (String, String) {
+        self.number += 1;
+        let Self { inbox, number, .. } = self;
+        (format!("{inbox}.{number}-first"), format!("{inbox}.{number}-last"))
+    }
+}
+
 // === impl NatsLog ===
 
 impl NatsLog {
@@ -114,17 +156,17 @@ impl NatsLog {
     }
 
     async fn publish_batch(&self, items: &[Item]) -> Outcome {
-        let _turn = self.batch.lock().await;
+        let mut turn = self.batch.lock().await;
         self.metrics.batches.inc();
         let client = self.connection.client();
-        let inbox = client.new_inbox();
-        // 22 letters and digits that nobody else has.
-        let id = inbox.rsplit('.').next().unwrap_or(&inbox);
-        let (first, last) = (format!("{inbox}.first"), format!("{inbox}.last"));
-        let mut answers = match client.subscribe(format!("{inbox}.*")).await {
+        let answers = match turn.answers(client).await {
             Ok(answers) => answers,
             Err(error) => return Outcome::Unknown(sending(error)),
         };
+        let inbox = client.new_inbox();
+        // 22 letters and digits that nobody else has.
+        let id = inbox.rsplit('.').next().unwrap_or(&inbox);
+        let (first, last) = answers.subjects();
         let lost = self.lost();
         let count: usize = items.iter().map(Item::messages).sum();
         let sending = async {
@@ -155,11 +197,14 @@ impl NatsLog {
                 .map_err(sending)?;
             }
             let mut refused = None;
-            while let Some(message) = answers.next().await {
+            while let Some(message) = answers.subscriber.next().await {
                 if message.subject.as_str() == last {
                     return Ok((refused, message));
                 }
-                refused = refused.or_else(|| refusal(&message));
+                // Otherwise it belongs to a batch that was given up.
+                if message.subject.as_str() == first {
+                    refused = refused.or_else(|| refusal(&message));
+                }
             }
             Err(Trouble::Lost)
         };

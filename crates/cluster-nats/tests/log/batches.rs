@@ -128,12 +128,37 @@ async fn cluster_3_sessions_of_a_partition_just_taken_cannot_hold_up_those_of_ot
     assert_eq!(count(&registry, "stentor_log_halvings_total"), 0, "nobody else was refused");
     // Once written to, a session shares batches again.
     let own = |number: u64, expected, n| record(&session(7 + 64 * number), expected, n);
-    let first = log.append((20..24).map(|number| own(number, None, 1)).collect()).await.unwrap();
+    let first = log.append((20..40).map(|number| own(number, None, 1)).collect()).await.unwrap();
     let heads = places(&first);
     let before = count(&registry, "stentor_log_batches_total");
-    let next = (20..24).zip(heads).map(|(number, head)| own(number, Some(head), 2)).collect();
-    assert_eq!(places(&log.append(next).await.unwrap()).len(), 4);
+    let next = (20..40).zip(heads).map(|(number, head)| own(number, Some(head), 2)).collect();
+    assert_eq!(places(&log.append(next).await.unwrap()).len(), 20);
     assert_eq!(count(&registry, "stentor_log_batches_total") - before, 1);
+}
+
+#[tokio::test]
+async fn few_records_go_without_a_batch_in_their_order_and_each_is_judged_alone() {
+    let server = Server::start().await;
+    let (registry, metrics) = metrics();
+    let log = NatsLog::open(&server.connection, server.settings(), metrics).await.unwrap();
+    let taken = put(&log, record(&session(5), None, 1)).await;
+    let singles = count(&registry, "stentor_log_singles_total");
+    let few: Vec<_> = (0..16).map(|number| record(&session(number), None, 1)).collect();
+    let judged = log.append(few).await.unwrap();
+    assert_eq!(judged[5], Appended::Conflict { actual: Some(taken) });
+    let stored = places(&judged);
+    assert_eq!(stored.len(), 15, "nobody is refused for another");
+    assert!(stored.is_sorted(), "{stored:?}");
+    assert_eq!(count(&registry, "stentor_log_singles_total") - singles, 16);
+    assert_eq!(count(&registry, "stentor_log_batches_total"), 0);
+    assert_eq!(count(&registry, "stentor_log_halvings_total"), 0);
+    // An effect is never without its record, and many share one sync.
+    let with = with_effects(record(&session(20), None, 1), 1);
+    log.append(vec![record(&session(21), None, 1), with]).await.unwrap();
+    assert_eq!(count(&registry, "stentor_log_batches_total"), 1);
+    log.append((30..47).map(|number| record(&session(number), None, 1)).collect()).await.unwrap();
+    assert_eq!(count(&registry, "stentor_log_batches_total"), 2);
+    assert_eq!(count(&registry, "stentor_log_singles_total") - singles, 16);
 }
 
 #[tokio::test]

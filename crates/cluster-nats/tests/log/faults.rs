@@ -136,6 +136,25 @@ async fn a_frozen_server_is_in_doubt_and_the_next_attempt_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_late_answer_to_a_batch_is_not_taken_for_the_next_ones() {
+    let mut server = Server::start().await;
+    let log = server.open(impatient(server.settings())).await;
+    let batch = |number| vec![with_effects(record(&session(number), None, 1), 1)];
+    server.nats.pause(0).unwrap();
+    let answer = log.append(batch(1)).await;
+    assert!(matches!(answer, Err(LogError::Unavailable(_))), "{answer:?}");
+    server.nats.resume(0).unwrap();
+    // It had waited in the socket.
+    let until = tokio::time::Instant::now() + PATIENCE;
+    while log.head(&session(1)).await.ok().flatten().is_none() {
+        assert!(tokio::time::Instant::now() < until, "the first batch has not arrived");
+    }
+    let judged = log.append(batch(2)).await.unwrap();
+    let head = log.head(&session(2)).await.unwrap().unwrap();
+    assert_eq!(judged, [Appended::Stored(head.sequence)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn p1_nothing_is_lost_or_doubled_when_leaders_are_killed() {
     let mut server = Server::with(NatsOptions { nodes: 3, ..NatsOptions::default() }).await;
     let settings = impatient(server.settings());

@@ -62,6 +62,22 @@ const MUTANTS: &[Mutant] = &[
         caught_by: nats_unit("a_batch_ends_at_its_limits_and_keeps_order"),
     },
     Mutant {
+        name: "cluster 2: few records with effects go in a batch each",
+        file: "crates/cluster-nats/src/log/append.rs",
+        find: " && items.iter().all(|item| item.messages() == 1)",
+        replace: "",
+        caught_by: nats_log(
+            "few_records_go_without_a_batch_in_their_order_and_each_is_judged_alone",
+        ),
+    },
+    Mutant {
+        name: "cluster 2: an answer to a batch that was given up is taken for the next one's",
+        file: "crates/cluster-nats/src/log/publish.rs",
+        find: "        self.number += 1;\n",
+        replace: "",
+        caught_by: nats_log("a_late_answer_to_a_batch_is_not_taken_for_the_next_ones"),
+    },
+    Mutant {
         name: "cluster 2: a message that closes the connection is sent",
         file: "crates/cluster-nats/src/log/append.rs",
         find: "    if bytes > MESSAGE_BYTES {",
