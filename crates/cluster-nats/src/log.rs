@@ -143,7 +143,11 @@ impl Log for NatsLog {
     const CARRIES_EFFECTS: bool = true;
 
     async fn append(&self, batch: Vec<Append>) -> Result<Vec<Appended>, LogError> {
-        self.write(batch).await
+        let appended = self.write(batch).await;
+        // Whoever waits for this has a turn of the runtime from its beginning: what the commit tells to gateways and
+        // the answers to its senders are then with the line before it writes, and leave together.
+        tokio::task::yield_now().await;
+        appended
     }
 
     async fn head(&self, entity: &Entity) -> Result<Option<Head>, LogError> {

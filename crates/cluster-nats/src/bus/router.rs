@@ -121,7 +121,8 @@ impl RouterBus {
         let (found, found_end) = mpsc::channel(CHANGES_MAX);
         let troubles = vec![Trouble::Unheard];
         let (state, state_end) = watch::channel(BusState { troubles, ..BusState::default() });
-        let (fanout, fanout_queue) = Sender::new(members.clone(), metrics.clone());
+        let (fanout, fanout_queue) =
+            Sender::new(connection.clone(), members.clone(), metrics.clone());
         let (offers, offers_queue) = Offers::new(settings.group, metrics.clone());
         let records = Records::new(connection.clone(), settings.replicas);
         let holdings = Arc::new(Holdings::new());

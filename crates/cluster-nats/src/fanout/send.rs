@@ -1,4 +1,8 @@
-//! The router's side: a queue, and one task that takes what is in it to the line.
+//! The router's side: straight to the line while it takes messages; a queue, and one task that empties it, while
+//! it does not.
+//!
+//! Straight, because every task between wakes somebody: what a commit tells its gateways and the answer to its
+//! sender then leave in one write, and wake the server once.
 
 use std::sync::{
     Arc,
@@ -6,9 +10,10 @@ use std::sync::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use stentor_cluster::PublishOutcome;
 use stentor_types::GatewayId;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::coop::unconstrained};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -24,6 +29,7 @@ const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Sends to gateways without waiting. A clone is a handle to the same queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Sender {
+    connection: Connection,
     queue: mpsc::Sender<(GatewayId, Bytes)>,
     bytes: Arc<AtomicUsize>,
     members: Members,
@@ -41,11 +47,15 @@ pub(crate) struct SendQueue {
 // === impl Sender ===
 
 impl Sender {
-    pub(crate) fn new(members: Members, metrics: RouterMetrics) -> (Self, SendQueue) {
+    pub(crate) fn new(
+        connection: Connection,
+        members: Members,
+        metrics: RouterMetrics,
+    ) -> (Self, SendQueue) {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let bytes = Arc::new(AtomicUsize::new(0));
         let end = SendQueue { waiting, bytes: Arc::clone(&bytes), metrics: metrics.clone() };
-        (Self { queue, bytes, members, metrics }, end)
+        (Self { connection, queue, bytes, members, metrics }, end)
     }
 
     pub(crate) fn publish(&self, gateway: GatewayId, message: Bytes) -> PublishOutcome {
@@ -62,6 +72,10 @@ impl Sender {
         if self.is_gone(gateway) {
             return (PublishOutcome::Nobody, "nobody");
         }
+        // Nothing overtakes what waits.
+        if self.bytes.load(Ordering::Acquire) == 0 && self.send_now(gateway, &message) {
+            return (PublishOutcome::Sent, "sent");
+        }
         let len = message.len();
         if self.bytes.fetch_add(len, Ordering::AcqRel) + len <= QUEUE_BYTES_MAX
             && self.queue.try_send((gateway, message)).is_ok()
@@ -70,6 +84,12 @@ impl Sender {
         }
         self.bytes.fetch_sub(len, Ordering::AcqRel);
         (PublishOutcome::Full, "full")
+    }
+
+    /// Whether the line has taken it. A line that cannot take any such message is left to the queue.
+    fn send_now(&self, gateway: GatewayId, message: &Bytes) -> bool {
+        let sending = self.connection.client().publish(subject(gateway), message.clone());
+        matches!(unconstrained(sending).now_or_never(), Some(Ok(())))
     }
 
     pub(crate) fn gateways(&self) -> Vec<GatewayId> {
