@@ -139,7 +139,7 @@ impl Gatherer {
         // Some logs write the records of a batch in an order of their own.
         judged.sort_by_key(|(_, appended)| match appended {
             Appended::Stored(sequence) => *sequence,
-            Appended::Conflict { .. } | Appended::Damaged => Sequence(u64::MAX),
+            _ => Sequence(u64::MAX),
         });
         for ((entity, record), appended) in judged {
             match *appended {

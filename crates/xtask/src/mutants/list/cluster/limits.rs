@@ -10,8 +10,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "cluster 19: what an owner was lost over is tried again",
         file: "crates/router/src/trials.rs",
-        find: "entry.mark == mark && entry.life != life)\n    }\n\n    fn remove",
-        replace: "entry.mark == mark && entry.life == life)\n    }\n\n    fn remove",
+        find: "entry.mark == mark && entry.life != life)\n    }\n\n    fn refuse(",
+        replace: "entry.mark == mark && entry.life == life)\n    }\n\n    fn refuse(",
         caught_by: router("f16_what_an_owner_was_lost_over_the_next_one_does_not_try"),
     },
     Mutant {
