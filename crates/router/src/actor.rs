@@ -21,7 +21,7 @@ use tokio::{sync::mpsc, sync::oneshot, time::timeout};
 use tracing::{error, warn};
 
 use crate::{
-    actors::{Actors, Key},
+    actors::{Actors, Key, Place},
     history::{self, Recent},
     listed::LastMessage,
     load::{self, Loaded, Origin},
@@ -125,15 +125,15 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     actors: &Actors<L, S, B>,
     key: Key,
     mut commands: mpsc::Receiver<Command>,
+    place: &mut Place<L, S, B>,
 ) {
     // One that is loaded only now could win the compare-and-set, whoever serves the session.
     if actors.shared().fenced(key.session.partition()).await.is_err() {
-        actors.loaded();
         return;
     }
     let room = actors.shared().memory.room().await;
     let loaded = load_until_it_works(actors, &key, &mut commands).await;
-    actors.loaded();
+    place.loaded();
     let Some(loaded) = loaded else { return };
     let mut actor = Actor::new(actors, key, loaded, room);
     actor.take_up().await;

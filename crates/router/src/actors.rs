@@ -47,6 +47,13 @@ pub(crate) struct Actors<L, S, B> {
     loading: Arc<AtomicUsize>,
 }
 
+/// What a running session takes up. Dropping it gives that back, however the session ended.
+pub(crate) struct Place<L, S, B> {
+    actors: Actors<L, S, B>,
+    key: Key,
+    is_loading: bool,
+}
+
 // === impl Key ===
 
 impl Key {
@@ -98,10 +105,10 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actors<L, S, B> {
         mailboxes.insert(key.clone(), mailbox);
         self.shared.metrics.actors_started();
         self.loading.fetch_add(1, Ordering::Relaxed);
-        let (actors, key) = (self.clone(), key.clone());
+        let mut place = Place { actors: self.clone(), key: key.clone(), is_loading: true };
         tasks.spawn(async move {
-            actor::run(&actors, key.clone(), commands).await;
-            actors.ended(&key);
+            let (actors, key) = (place.actors.clone(), place.key.clone());
+            actor::run(&actors, key, commands, &mut place).await;
         });
         Ok(())
     }
@@ -152,12 +159,9 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actors<L, S, B> {
             tokio::time::sleep(LOADING_PAUSE).await;
         }
     }
+}
 
-    /// A session that was being loaded is in memory, or given up.
-    pub(crate) fn loaded(&self) {
-        self.loading.fetch_sub(1, Ordering::Relaxed);
-    }
-
+impl<L, S, B> Actors<L, S, B> {
     fn ended(&self, key: &Key) {
         self.shared.metrics.actors_ended();
         let mut mailboxes = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,6 +169,24 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actors<L, S, B> {
         if mailboxes.get(key).is_some_and(mpsc::Sender::is_closed) {
             mailboxes.remove(key);
         }
+    }
+}
+
+// === impl Place ===
+
+impl<L, S, B> Place<L, S, B> {
+    /// The session is in memory, or given up.
+    pub(crate) fn loaded(&mut self) {
+        if std::mem::take(&mut self.is_loading) {
+            self.actors.loading.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<L, S, B> Drop for Place<L, S, B> {
+    fn drop(&mut self) {
+        self.loaded();
+        self.actors.ended(&self.key);
     }
 }
 

@@ -9,6 +9,7 @@
 mod actor;
 mod actors;
 mod attached;
+mod caught;
 mod clock;
 mod committer;
 mod directories;
@@ -47,11 +48,16 @@ use stentor_cluster::{
 use stentor_store::{SessionRow, Store, StoreError};
 use stentor_types::{Input, Partition};
 use stentor_wire::LOGIC;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use self::{
     actors::{Actors, Key},
+    caught::caught,
     committer::Committer,
     directories::Directories,
     dispatch::Dispatcher,
@@ -110,7 +116,9 @@ pub enum SetupError {
 
 /// The router cannot go on: what the log promised may no longer be believed.
 #[derive(Debug, thiserror::Error)]
-#[error("the log has failed; start again to recover from what is on disk")]
+#[error(
+    "the log, or a part of the router, has failed; start again to recover from what is on disk"
+)]
 pub struct LogFailed;
 
 /// Everything that the parts of a router share.
@@ -138,13 +146,17 @@ pub(crate) struct Shared<L, S, B> {
     pub(crate) later: Option<Arc<dyn Later>>,
     /// Names this life of the router in its commits.
     pub(crate) writer: u64,
-    /// Cancelled when the log has failed for good.
+    /// Cancelled when the log has failed for good, or a part of the router is lost.
     pub(crate) failed: CancellationToken,
 }
 
 /// Keeps what leaves the log until it is told to stop.
 type Keeper<L, S, B> =
     fn(Actors<L, S, B>, CancellationToken) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Begins what runs beside the sessions. A part that panics would be missed by nobody: the router would look
+/// well and, say, never wake a session again. So it ends, and is started anew.
+struct Begin(CancellationToken);
 
 /// A router over a log, a store and a bus.
 pub struct Router<L, S, B> {
@@ -175,6 +187,25 @@ impl fmt::Debug for Config {
         let mut config = formatter.debug_struct("Config");
         config.field("commits", &self.commits).field("history", &self.history);
         config.finish_non_exhaustive()
+    }
+}
+
+// === impl Begin ===
+
+impl Begin {
+    fn part(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<()> {
+        let Self(failed) = self;
+        let failed = failed.clone();
+        tokio::spawn(async move {
+            if caught(work).await.is_none() {
+                error!(part = name, "a part of the router has panicked; the router ends");
+                failed.cancel();
+            }
+        })
     }
 }
 
@@ -244,7 +275,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
     /// flight.
     ///
     /// # Errors
-    /// The log has failed for good: the process must end and be started anew.
+    /// The log has failed for good, or a part of the router has panicked: the process must end and be started anew.
     pub async fn run(
         self,
         requests: mpsc::Receiver<IngressRequest>,
@@ -254,16 +285,18 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
         let shared = Arc::clone(self.actors.shared());
         let failed = shared.failed.clone();
         let stop = CancellationToken::new();
-        let committing = tokio::spawn(self.committer.run(Arc::clone(&shared.log), failed.clone()));
-        let timing = tokio::spawn(self.timers_due.run(self.actors.clone(), stop.clone()));
-        let keeping = tokio::spawn((self.keeper)(self.actors.clone(), stop.clone()));
-        let listing = tokio::spawn(lists::run(Arc::clone(&shared), stop.clone()));
-        let missing = tokio::spawn(attached::run(self.actors.clone(), stop.clone()));
-        let repeating = tokio::spawn(heads::run(Arc::clone(&shared), stop.clone()));
+        let begin = Begin(failed.clone());
+        let actors = || self.actors.clone();
+        let committing =
+            begin.part("committer", self.committer.run(Arc::clone(&shared.log), failed.clone()));
+        let timing = begin.part("timers", self.timers_due.run(actors(), stop.clone()));
+        let keeping = begin.part("keeper", (self.keeper)(actors(), stop.clone()));
+        let listing = begin.part("lists", lists::run(Arc::clone(&shared), stop.clone()));
+        let missing = begin.part("lost gateways", attached::run(actors(), stop.clone()));
+        let repeating = begin.part("heads", heads::run(Arc::clone(&shared), stop.clone()));
         let directories = Arc::new(Directories::new(Arc::clone(&shared)));
-        let owning =
-            partitions::run(self.actors.clone(), Arc::clone(&directories), changes, stop.clone());
-        let owning = tokio::spawn(owning);
+        let owning = partitions::run(actors(), Arc::clone(&directories), changes, stop.clone());
+        let owning = begin.part("partitions", owning);
         let dispatcher = Dispatcher::new(self.actors.clone(), directories);
         dispatcher.run(requests, drain, failed.clone()).await;
         stop.cancel();

@@ -37,7 +37,7 @@ use stentor_wire::{DecodeError, decode_event, decode_snapshot_by};
 use tracing::{debug, info, warn};
 
 use self::tail::Tail;
-use crate::{Shared, actors::Key, history::Recent};
+use crate::{Shared, actors::Key, caught::caught, history::Recent};
 
 /// How often a session is read again because somebody else wrote to it meanwhile.
 const MOVED_MAX: u32 = 5;
@@ -84,6 +84,8 @@ pub(crate) enum LoadError {
         "the session is never the same twice: somebody else writes to it, or the log cannot be read whole"
     )]
     Contested,
+    #[error("what is there of the session makes the session logic panic")]
+    Panicked,
 }
 
 // === impl LoadError ===
@@ -93,7 +95,7 @@ impl LoadError {
     pub(crate) const fn is_damage(&self) -> bool {
         match self {
             Self::Log(LogError::Corrupt { .. }) | Self::Store(StoreError::Corrupt { .. }) => true,
-            Self::Decode(_) | Self::Hole => true,
+            Self::Decode(_) | Self::Hole | Self::Panicked => true,
             Self::Log(LogError::Unavailable(_) | LogError::Fatal(_)) | Self::Contested => false,
             Self::Store(StoreError::Unavailable(_) | StoreError::Fatal(_)) => false,
         }
@@ -121,7 +123,11 @@ pub(crate) async fn load<L: Log, S: Store, B>(
     known: Option<Known>,
 ) -> Result<Loaded, LoadError> {
     for _ in 0..MOVED_MAX {
-        if let Some(loaded) = try_load(shared, key, known).await? {
+        let Some(tried) = caught(try_load(shared, key, known)).await else {
+            shared.metrics.panic_caught();
+            return Err(LoadError::Panicked);
+        };
+        if let Some(loaded) = tried? {
             shared.fresh.begun(key.session);
             return Ok(loaded);
         }

@@ -57,6 +57,28 @@ pub(crate) async fn settle<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     shared.timers.set(actor.key.clone(), record.commit.next_deadline).await;
 }
 
+/// Goes by what somebody else has written to the session, who may have been gone before telling anybody: whoever
+/// looks on finds out that there is more, and what is due is done.
+pub(crate) async fn settle_others<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+    actor: &mut Actor<'_, L, S, B>,
+) {
+    note_receivers(actor);
+    let epoch = actor.session.state().epoch;
+    // An epoch that no commit has yet is nothing to speak of.
+    if actor.origin.is_some_and(|origin| origin.epoch == epoch) {
+        fan_out(actor, &[]);
+    }
+    let last = actor.recent.latest(LastMessage::of_event);
+    actor.last = Some(actor.last.take().unwrap_or_default().later(last));
+    list(actor);
+    if !L::CARRIES_EFFECTS {
+        actor.unsent = actor.session.open_effect();
+        offer(actor);
+    }
+    let deadline = actor.session.next_deadline();
+    actor.actors.shared().timers.set(actor.key.clone(), deadline).await;
+}
+
 /// Gives the session its place in lists, if what they show of it has changed.
 pub(crate) fn list<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     actor: &mut Actor<'_, L, S, B>,

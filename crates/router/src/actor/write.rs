@@ -254,6 +254,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
                 self.recent = loaded.recent;
                 self.origin = loaded.origin;
                 self.since_snapshot = SNAPSHOT_EVERY;
+                settle::settle_others(self).await;
                 Ok(())
             }
             Err(cause) => {

@@ -179,6 +179,11 @@ impl Town {
         tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap().unwrap();
     }
 
+    /// How the router ends by itself.
+    pub async fn ended(self) -> Result<(), LogFailed> {
+        tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap()
+    }
+
     /// Ends the router without any notice.
     pub async fn kill(self) {
         self.running.abort();

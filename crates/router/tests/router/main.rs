@@ -13,6 +13,7 @@ mod harness;
 mod memory;
 mod moody_store;
 mod ownership;
+mod panics;
 mod poison;
 mod projection;
 mod retention;

@@ -21,7 +21,7 @@ use stentor_wire::{CommitRecord, LOGIC, decode_commit_by, pb};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    epochs::{clock, entity, until},
+    epochs::{HOUR, clock, entity, until},
     harness::{self, Town},
     parts,
 };
@@ -206,6 +206,33 @@ async fn i11_a_replaced_owner_commits_nothing() {
         new.town.say(&mut socket, "three").await,
         pb::input_reply::Kind::Committed(_)
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn cluster_16_what_an_owner_before_wrote_late_and_told_nobody_is_told_and_gone_on_with() {
+    let ((log, store), (now, config)) = (parts(), clock());
+    let old = open_with(&log, &store, config.clone());
+    let mut new = open_with(&log, &store, config);
+    let mut socket = new.town.socket(1, "user-a");
+    let partition = socket.visitor.placement.partition();
+    new.take(partition).await;
+    new.town.attach(&mut socket, Some("claimed")).await;
+    // What the old owner had under way is written after the new one has loaded the session.
+    old.take(partition).await;
+    let said = old.town.say(&mut socket, "one").await;
+    let pb::input_reply::Kind::Committed(n) = said else { panic!("{said:?}") };
+    // It is gone before it has told anybody; whoever asked asks again.
+    old.town.kill().await;
+    while new.town.fanout.try_recv().is_ok() {}
+    let said = new.town.say_again(&socket, "one").await;
+    assert!(matches!(said, pb::input_reply::Kind::Duplicate(_)), "{said:?}");
+    let told = new.town.fan_out().await;
+    assert!(told.head >= n, "{told:?}");
+    // Nobody answers for the bot: its deadline is kept, too.
+    let session = socket.session.unwrap();
+    let before = new.town.events(session).await.len();
+    now.fetch_add(HOUR, Ordering::SeqCst);
+    until(async || new.town.events(session).await.len() > before).await;
 }
 
 #[tokio::test]

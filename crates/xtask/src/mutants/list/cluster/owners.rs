@@ -50,6 +50,49 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ),
     },
     Mutant {
+        name: "cluster 16: what an owner before wrote late is told to nobody",
+        file: "crates/router/src/actor/write.rs",
+        find: "                settle::settle_others(self).await;\n",
+        replace: "",
+        caught_by: router(
+            "cluster_16_what_an_owner_before_wrote_late_and_told_nobody_is_told_and_gone_on_with",
+        ),
+    },
+    Mutant {
+        name: "cluster 17: a gateway that was given up is not told",
+        file: "crates/cluster-nats/src/members/view.rs",
+        find: "            self.note_given_up(gateway, now);\n",
+        replace: "            let _ = Self::note_given_up;\n",
+        caught_by: nats_unit(
+            "a_gateway_that_comes_back_after_it_was_given_up_is_noticed_until_it_is_called_by_another_name",
+        ),
+    },
+    Mutant {
+        name: "cluster 17: a gateway does not care that it was given up",
+        file: "crates/cluster-nats/src/fanout/receive.rs",
+        find: "(self.was_away() || self.is_given_up)",
+        replace: "self.was_away()",
+        caught_by: nats_bus(
+            "cluster_17_a_gateway_that_hears_itself_and_was_given_up_all_the_same_takes_another_name",
+        ),
+    },
+    Mutant {
+        name: "cluster 19: a record that panics ends its session without a word",
+        file: "crates/router/src/load.rs",
+        find: "caught(try_load(shared, key, known)).await",
+        replace: "Some(try_load(shared, key, known).await)",
+        caught_by: router(
+            "cluster_19_a_record_that_panics_when_it_is_folded_closes_its_session_and_no_other",
+        ),
+    },
+    Mutant {
+        name: "cluster: a router that has lost a part of itself looks well",
+        file: "crates/router/src/lib.rs",
+        find: "                failed.cancel();\n            }\n        })",
+        replace: "                let _ = failed;\n            }\n        })",
+        caught_by: router("a_router_that_has_lost_a_part_of_itself_ends"),
+    },
+    Mutant {
         name: "cluster 15: a new owner does not look for what is due",
         file: "crates/router/src/startup.rs",
         find: "if attached || next_deadline.is_some_and(|deadline| deadline < soon) {",
