@@ -16,6 +16,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
+use stentor_types::GatewayId;
 use tokio::{
     sync::{Notify, watch},
     time::MissedTickBehavior,
@@ -23,11 +24,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::{clock, connect::Connection, timings::Timings};
+use crate::{clock, connect::Connection, fanout, timings::Timings};
 
 pub(crate) use self::{
     heartbeat::{Heartbeat, Standing},
-    view::{Member, Role, View},
+    view::{Heard, Member, Role, View},
 };
 pub use self::{
     name::{InvalidName, MemberName},
@@ -166,7 +167,11 @@ impl Members {
                 () = self.shared.nudge.notified() => self.publish(&connection).await,
                 message = heartbeats.next() => {
                     let Some(message) = message else { return Ok(()) };
-                    let is_new = self.hear(&message);
+                    let Some((member, heard)) = self.hear(&message) else { continue };
+                    if heard.given_up {
+                        self.tell_given_up(&connection, GatewayId(member.incarnation)).await;
+                    }
+                    let is_new = heard.first && member.role == Role::Router;
                     if is_new && greeted + GREETING_EVERY < clock::now() {
                         greeted = clock::now();
                         self.publish(&connection).await;
@@ -206,10 +211,19 @@ impl Members {
         }
     }
 
-    /// Takes note of a heartbeat. True if it is the first of another router.
-    fn hear(&self, message: &async_nats::Message) -> bool {
-        let Some(member) = Member::of_subject(&message.subject) else { return false };
-        let Some(heartbeat) = Heartbeat::decode(&message.payload) else { return false };
+    /// A gateway lives, and this member has taken it for gone: it does not know that sessions have forgotten its
+    /// connections. It is told with each of its heartbeats, until it goes by another name.
+    async fn tell_given_up(&self, connection: &Connection, gateway: GatewayId) {
+        let sending = fanout::tell_given_up(connection, gateway);
+        if !matches!(tokio::time::timeout(self.shared.timings.beat, sending).await, Ok(Ok(()))) {
+            debug!("a gateway could not be told that it was taken for gone");
+        }
+    }
+
+    /// Takes note of a heartbeat.
+    fn hear(&self, message: &async_nats::Message) -> Option<(Member, Heard)> {
+        let member = Member::of_subject(&message.subject)?;
+        let heartbeat = Heartbeat::decode(&message.payload)?;
         let heard = self.view().hear(&member, heartbeat, clock::now());
         if heard.own {
             // Whether it was published late or came late: until now others had reason to count.
@@ -220,7 +234,7 @@ impl Members {
             self.shared.published.fetch_max(micros(heartbeat.published), Ordering::AcqRel);
             self.shared.heard.send_replace(heartbeat.published);
         }
-        heard.first && member.role == Role::Router
+        Some((member, heard))
     }
 }
 

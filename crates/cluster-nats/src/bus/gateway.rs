@@ -108,6 +108,7 @@ impl GatewayBus {
             metrics,
             messages,
             is_missing: false,
+            is_given_up: false,
         };
         let troubles = vec![Trouble::Unheard];
         let (state, state_end) = watch::channel(BusState { troubles, ..BusState::default() });

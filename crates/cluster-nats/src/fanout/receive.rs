@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-use async_nats::Subscriber;
-use bytes::Bytes;
+use async_nats::{Message, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use stentor_cluster::GatewayMessage;
 use stentor_types::GatewayId;
@@ -15,7 +14,7 @@ use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::subject;
+use super::{says_given_up, subject};
 use crate::{
     connect::{Connection, ConnectionStatus},
     members::{Members, Standing},
@@ -36,6 +35,9 @@ pub(crate) struct Receiving {
     pub(crate) messages: mpsc::Sender<GatewayMessage>,
     /// Whether the gateway has to be told that something is missing.
     pub(crate) is_missing: bool,
+    /// A router has taken the gateway for gone, although it heard itself all the time: something between the two
+    /// was broken.
+    pub(crate) is_given_up: bool,
 }
 
 /// Receiving cannot go on.
@@ -54,8 +56,8 @@ impl Receiving {
     ///
     /// Inputs of the loop:
     /// - fanout: messages of owners;
-    /// - tick: time to see whether this gateway was away for long, whether the line was lost, and whether
-    ///   the subscription was full;
+    /// - tick: time to see whether this gateway was away for long or given up, whether the line was lost, and
+    ///   whether the subscription was full;
     /// - room: the gateway can be told that something is missing;
     /// - stop, or nobody listening any more: ends the loop.
     pub(crate) async fn run(
@@ -77,7 +79,7 @@ impl Receiving {
                 () = stop.cancelled() => return Ok(()),
                 _ = tick.tick() => {
                     let now = *status.borrow();
-                    if self.was_away() && self.connection.is_up() {
+                    if (self.was_away() || self.is_given_up) && self.connection.is_up() {
                         fanout = self.rename(fanout).await?;
                         before = now;
                     } else if self.note(before, now, &mut fanout).await {
@@ -91,7 +93,7 @@ impl Receiving {
                 }
                 message = fanout.next() => {
                     let Some(message) = message else { return Ok(()) };
-                    self.deliver(message.payload);
+                    self.deliver(message);
                 }
                 () = messages.closed() => return Ok(()),
             }
@@ -100,12 +102,16 @@ impl Receiving {
 
     /// Passes a message on. Once something is missing, more may be missing until that is told: the
     /// gateway then fetches all of it.
-    fn deliver(&mut self, message: Bytes) {
+    fn deliver(&mut self, message: Message) {
+        if says_given_up(&message) {
+            self.is_given_up = true;
+            return;
+        }
         self.metrics.received.inc();
         if self.is_missing {
             return;
         }
-        if self.messages.try_send(GatewayMessage::Fanout(message)).is_err() {
+        if self.messages.try_send(GatewayMessage::Fanout(message.payload)).is_err() {
             self.miss("queue_full");
         }
     }
@@ -145,7 +151,7 @@ impl Receiving {
             tokio::time::sleep(SPREADING).await;
         }
         while let Some(Some(message)) = fanout.next().now_or_never() {
-            self.deliver(message.payload);
+            self.deliver(message);
         }
         self.miss(if lost { "line_lost" } else { "overflow" });
         true
@@ -159,7 +165,7 @@ impl Receiving {
     /// Goes on under another name: listens to it, then tells others, then the gateway.
     async fn rename(&mut self, mut old: Subscriber) -> Result<Subscriber, ReceiveError> {
         let gateway = GatewayId(getrandom::u64()?);
-        info!(gateway = %format_args!("{:016x}", gateway.0), "was away for long, and goes on under another name");
+        info!(gateway = %format_args!("{:016x}", gateway.0), "was away for long, or taken to be, and goes on under another name");
         let new = self.connection.client().subscribe(subject(gateway)).await?;
         self.members.rename(gateway.0);
         let heard = self.members.heard_again();
@@ -168,12 +174,13 @@ impl Receiving {
             tokio::time::sleep(SPREADING).await;
         }
         while let Some(Some(message)) = old.next().now_or_never() {
-            self.deliver(message.payload);
+            self.deliver(message);
         }
         self.metrics.renamed.inc();
         // Everything is attached again: nothing is missing then. The gateway has to take note of it
         // before anything else.
         self.is_missing = false;
+        self.is_given_up = false;
         // A gateway that has ended is not told anything.
         let _ = self.messages.send(GatewayMessage::Renamed(gateway)).await;
         Ok(new)

@@ -46,6 +46,8 @@ pub(crate) struct Heard {
     pub(crate) own: bool,
     /// It was the first of somebody else.
     pub(crate) first: bool,
+    /// It was of a gateway that this member has taken for gone.
+    pub(crate) given_up: bool,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,9 @@ pub(crate) struct View {
     /// When the member last heard itself, and since when it has without a gap.
     heard_itself: Option<(Duration, Duration)>,
     others: BTreeMap<Member, Seen>,
+    /// Gateways that were taken for gone without having said goodbye, and when. They may only have been cut off
+    /// from this member, and come back without knowing.
+    given_up: BTreeMap<GatewayId, Duration>,
 }
 
 // === impl Role ===
@@ -139,7 +144,7 @@ impl fmt::Display for RouterId {
 
 impl View {
     pub(crate) const fn new(me: Member, timings: Timings) -> Self {
-        Self { me, timings, heard_itself: None, others: BTreeMap::new() }
+        Self { me, timings, heard_itself: None, others: BTreeMap::new(), given_up: BTreeMap::new() }
     }
 
     pub(crate) const fn me(&self) -> &Member {
@@ -159,9 +164,12 @@ impl View {
             };
             self.heard_itself = Some((now, since));
             self.forget(now);
-            return Heard { own: true, first: false };
+            return Heard { own: true, first: false, given_up: false };
         }
         let Heartbeat { standing, version, .. } = heartbeat;
+        let given_up = member.role == Role::Gateway
+            && standing != Standing::Gone
+            && self.given_up.contains_key(&GatewayId(member.incarnation));
         let seen = Seen { heard: now, standing, version };
         let has_room = self.others.len() < MEMBERS_MAX;
         match self.others.get_mut(member) {
@@ -170,11 +178,11 @@ impl View {
             Some(old) => *old = seen,
             None if has_room => {
                 self.others.insert(member.clone(), seen);
-                return Heard { own: false, first: true };
+                return Heard { own: false, first: true, given_up };
             }
             None => {}
         }
-        Heard { own: false, first: false }
+        Heard { own: false, first: false, given_up }
     }
 
     /// Whether the member hears itself just now.
@@ -230,15 +238,32 @@ impl View {
         gateways.map(|(member, _)| GatewayId(member.incarnation)).collect()
     }
 
-    /// Whether a gateway has been silent for so long that it will take another name.
-    pub(crate) fn is_gone(&self, gateway: GatewayId, now: Duration) -> bool {
+    /// Whether a gateway has been silent for so long that it will take another name. Whoever is told so may act on
+    /// it: should the gateway be heard again, it has to be told.
+    pub(crate) fn is_gone(&mut self, gateway: GatewayId, now: Duration) -> bool {
         let Some(listened) = self.listened(now) else { return false };
         let lives = self
             .others
             .keys()
             .filter(|member| member.role == Role::Gateway && member.incarnation == gateway.0);
         let silences = lives.filter_map(|member| self.silence(member, now));
-        silences.min().unwrap_or(listened) >= self.timings.gone_after
+        let silence = silences.min().unwrap_or(listened);
+        let is_gone = silence >= self.timings.gone_after;
+        if is_gone && silence < Duration::MAX {
+            self.note_given_up(gateway, now);
+        }
+        is_gone
+    }
+
+    fn note_given_up(&mut self, gateway: GatewayId, now: Duration) {
+        if self.given_up.contains_key(&gateway) {
+            return;
+        }
+        if self.given_up.len() >= MEMBERS_MAX {
+            let oldest = self.given_up.iter().min_by_key(|(_, at)| **at).map(|(oldest, _)| *oldest);
+            oldest.map(|oldest| self.given_up.remove(&oldest));
+        }
+        self.given_up.insert(gateway, now);
     }
 
     /// Those of whom nothing is to be expected any more look the same as those never heard of.
@@ -349,6 +374,43 @@ mod tests {
         assert!(view.is_gone(GatewayId(7), ms(15_000)));
         assert!(view.is_gone(GatewayId(7), ms(60_000)), "also when it is forgotten");
         assert_eq!(view.others.len(), 0);
+    }
+
+    #[test]
+    fn a_gateway_that_comes_back_after_it_was_given_up_is_noticed_until_it_is_called_by_another_name()
+     {
+        let mut view = view();
+        let gateway = member(Role::Gateway, "g", 7);
+        let hear = |view: &mut View, at| view.hear(&gateway, well(ms(at)), ms(at)).given_up;
+        listen(&mut view, 0..=5);
+        assert!(!hear(&mut view, 5_000));
+        // Nobody wanted to know: nobody has acted on it.
+        listen(&mut view, 6..=20);
+        assert!(!hear(&mut view, 20_000));
+        listen(&mut view, 21..=60);
+        assert!(view.is_gone(GatewayId(7), ms(60_000)), "also when it is forgotten");
+        for at in [60_500, 61_000] {
+            assert!(hear(&mut view, at));
+            assert!(!view.is_gone(GatewayId(7), ms(at)));
+        }
+        assert!(!view.hear(&member(Role::Gateway, "g", 8), well(ms(1)), ms(61_100)).given_up);
+        // One that has said goodbye does not come back.
+        let gone = Heartbeat { published: ms(0), standing: Standing::Gone, version: 1 };
+        view.hear(&member(Role::Gateway, "g", 9), gone, ms(61_000));
+        assert!(view.is_gone(GatewayId(9), ms(61_000)));
+        assert_eq!(view.given_up.len(), 1);
+    }
+
+    #[test]
+    fn i15_gateways_that_were_given_up_are_forgotten_in_the_end() {
+        let mut view = view();
+        listen(&mut view, 0..=20);
+        let count = 2 * u64::try_from(MEMBERS_MAX).unwrap();
+        for gateway in 0..count {
+            assert!(view.is_gone(GatewayId(gateway), ms(20_000) + Duration::from_micros(gateway)));
+        }
+        assert_eq!(view.given_up.len(), MEMBERS_MAX);
+        assert!(view.given_up.contains_key(&GatewayId(count - 1)));
     }
 
     #[test]

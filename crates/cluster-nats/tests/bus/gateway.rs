@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stentor_cluster::{Fanout, GatewayMessage, PublishOutcome};
+use stentor_cluster_nats::Timings;
 use stentor_testkit::Nats;
 use stentor_types::GatewayId;
 
@@ -136,6 +137,32 @@ async fn f14_a_gateway_that_was_away_for_long_has_another_name_before_it_is_hear
     nothing_more(&mut gateway).await;
     assert_eq!(count(&gateway.registry, "renamed_total", None), 1.0);
     assert_eq!(count(&gateway.registry, "missed_total", None), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cluster_17_a_gateway_that_hears_itself_and_was_given_up_all_the_same_takes_another_name() {
+    let nats = Nats::start().await.unwrap();
+    let ms = Duration::from_millis;
+    // One that takes for gone whoever it has not heard between two heartbeats, as if it had been cut off for long.
+    let impatient = Timings {
+        beat: ms(50),
+        deaf_after: ms(250),
+        hold_for: ms(300),
+        takeover_after: ms(500),
+        rename_after: ms(550),
+        gone_after: ms(650),
+        try_for: ms(400),
+        ..hurried()
+    };
+    let router = TestRouter::start(&nats.url(), "a", impatient).await;
+    let mut gateway = TestGateway::start(&nats.url(), GATEWAY.0, Timings::default()).await;
+    until("it is known", || router.bus.gateways() == [GATEWAY]).await;
+    until("it is taken for gone", || router.bus.is_gone(GATEWAY)).await;
+    let GatewayMessage::Renamed(name) = next(&mut gateway).await else {
+        panic!("nothing else was told");
+    };
+    assert_ne!(name, GATEWAY);
+    until("it is known", || router.bus.gateways() == [name]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

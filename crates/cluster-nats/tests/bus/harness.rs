@@ -295,10 +295,15 @@ impl TestGateway {
     }
 
     pub(crate) async fn ask(&self, partition: Partition, request: &str) -> String {
-        use stentor_cluster::Ingress as _;
+        use stentor_cluster::{BusError, Ingress as _};
         let request = Bytes::from(request.to_owned());
-        let answer = soon("an answer", self.bus.request(partition, request)).await.unwrap();
-        String::from_utf8(answer.to_vec()).unwrap()
+        loop {
+            match soon("an answer", self.bus.request(partition, request.clone())).await {
+                // The next owner is asked, as a gateway does.
+                Err(BusError::OwnerGone) => {}
+                answer => return String::from_utf8(answer.unwrap().to_vec()).unwrap(),
+            }
+        }
     }
 }
 
