@@ -5,13 +5,13 @@
 //! not taken at all, and their session gives them up at its own deadline.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use stentor_types::{AppId, EffectId, SessionId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::breaker::Breaker;
 
@@ -26,7 +26,8 @@ pub(crate) type Attempt = (SessionId, EffectId);
 pub(crate) struct Lanes {
     per_app_max: usize,
     apps: Mutex<HashMap<AppId, Arc<Lane>>>,
-    open: Mutex<HashSet<Attempt>>,
+    /// Each says when its outcome is where it belongs.
+    open: Mutex<HashMap<Attempt, watch::Receiver<bool>>>,
 }
 
 /// The slots of one app.
@@ -43,7 +44,12 @@ pub(crate) struct Lane {
 pub(crate) struct Claim {
     lanes: Arc<Lanes>,
     attempt: Attempt,
+    is_done: watch::Sender<bool>,
 }
+
+/// An attempt that somebody else is making.
+#[derive(Debug)]
+pub(crate) struct Other(watch::Receiver<bool>);
 
 // === impl Lanes ===
 
@@ -53,9 +59,14 @@ impl Lanes {
     }
 
     /// Claims an attempt, unless it is being made already.
-    pub(crate) fn claim(self: &Arc<Self>, attempt: Attempt) -> Option<Claim> {
-        let fresh = self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt);
-        fresh.then(|| Claim { lanes: Arc::clone(self), attempt })
+    pub(crate) fn claim(self: &Arc<Self>, attempt: Attempt) -> Result<Claim, Other> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = open.get(&attempt) {
+            return Err(Other(other.clone()));
+        }
+        let (is_done, told) = watch::channel(false);
+        open.insert(attempt, told);
+        Ok(Claim { lanes: Arc::clone(self), attempt, is_done })
     }
 
     /// The lane of an app, with as many slots as it wants and may have.
@@ -68,6 +79,20 @@ impl Lanes {
             *lane = Arc::new(Lane::new(size));
         }
         Arc::clone(lane)
+    }
+}
+
+impl Claim {
+    /// Its outcome is where it belongs, and nothing is left to do about the attempt.
+    pub(crate) fn done(&self) {
+        self.is_done.send_replace(true);
+    }
+}
+
+impl Other {
+    /// Waits until the attempt has ended; true if nothing is left to do about it.
+    pub(crate) async fn ended(mut self) -> bool {
+        self.0.wait_for(|is_done| *is_done).await.is_ok()
     }
 }
 

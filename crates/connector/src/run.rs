@@ -163,10 +163,14 @@ impl<B: Ingress> Worker<B> {
             turn: EventNumber(effect.turn),
             attempt: u8::try_from(effect.attempt).unwrap_or(u8::MAX),
         };
-        let Some(_claim) = self.lanes.claim((session, id)) else {
-            // The same attempt is being made: its outcome serves both.
-            self.metrics.duplicates.inc();
-            return true;
+        let claim = match self.lanes.claim((session, id)) {
+            Ok(claim) => claim,
+            // The same attempt is being made: its outcome serves both, once there is one. Until then this may
+            // be the only copy that would be handed out again.
+            Err(other) => {
+                self.metrics.duplicates.inc();
+                return other.ended().await;
+            }
         };
         let request = std::mem::take(&mut effect.request);
         let answer = self.attempt(&app, session, &effect, request).await;
@@ -180,7 +184,11 @@ impl<B: Ingress> Worker<B> {
                 info!(%app, field = %removed.field, why = removed.why.as_str(), "took a harmful part out of a bot's answer");
             }
         }
-        outcome::deliver(&self.bus, &effect, answer).await
+        let is_done = outcome::deliver(&self.bus, &effect, answer).await;
+        if is_done {
+            claim.done();
+        }
+        is_done
     }
 
     async fn attempt(
@@ -203,6 +211,12 @@ impl<B: Ingress> Worker<B> {
             self.metrics.called("timed_out", begun.elapsed());
             return Answer::Failed(FailureReason::TimedOut);
         };
+        if until(effect.deadline).is_zero() {
+            // Its session has ended it. The bot is not asked, so it has not failed: others would have to suffer
+            // for it, all those behind an outage of the connectors at once.
+            self.metrics.called("timed_out", begun.elapsed());
+            return Answer::Failed(FailureReason::TimedOut);
+        }
         if !lane.permits(Instant::now()) {
             self.metrics.called("breaker_open", begun.elapsed());
             return Answer::Failed(FailureReason::BreakerOpen);

@@ -30,6 +30,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What the bus of a cluster carries.
+const REQUEST_MAX: usize = 256 * 1024;
 
 /// Takes outcomes, after having failed to take as many as it is told.
 #[derive(Debug)]
@@ -42,6 +44,9 @@ struct Owner {
 
 impl Ingress for Owner {
     async fn request(&self, _: Partition, request: Bytes) -> Result<Bytes, BusError> {
+        if request.len() > REQUEST_MAX {
+            return Err(BusError::Unavailable);
+        }
         if self
             .deaf
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
@@ -283,6 +288,54 @@ async fn i13_the_same_attempt_handed_over_twice_is_made_once() {
     }
     assert_eq!(short(&bench.outcome().await), "TIMED_OUT");
     assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn cluster_24_an_attempt_handed_over_twice_is_done_with_only_once_its_outcome_is_taken() {
+    let (url, seen) = bot(http("200 OK", "application/json", "{}")).await;
+    let mut bench = bench(&url, "", "127.0.0.0/8");
+    bench.owner.deaf.store(usize::MAX, Ordering::SeqCst);
+    let mut copies = Vec::new();
+    for _ in 0..2 {
+        let (done, told) = oneshot::channel();
+        let effect = effect(1, 1).encode_to_vec().into();
+        bench.effects.send(EffectDelivery { effect, done }).await.unwrap();
+        copies.push(told);
+    }
+    // The broker would hand out neither again, and the outcome is nowhere but here.
+    let [one, two] = &mut copies[..] else { panic!("two") };
+    let told = async {
+        tokio::select! { told = one => told, told = two => told }
+    };
+    assert!(tokio::time::timeout(Duration::from_millis(500), told).await.is_err());
+    bench.owner.deaf.store(0, Ordering::SeqCst);
+    assert_eq!(short(&bench.outcome().await), "empty");
+    for told in copies {
+        tokio::time::timeout(PATIENCE, told).await.unwrap().unwrap();
+    }
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn f6_attempts_that_came_too_late_are_no_fault_of_the_bot() {
+    let (url, seen) = bot(http("200 OK", "application/json", r#"{"outputSpeech":"hello"}"#)).await;
+    let mut bench = bench(&url, "", "127.0.0.0/8");
+    for session in 1..=10 {
+        let late = pb::Effect { deadline: 1, ..effect(session, 1) };
+        assert_eq!(short(&bench.ask(late).await), "TIMED_OUT");
+    }
+    assert!(short(&bench.ask(effect(11, 1)).await).contains("hello"));
+    assert_eq!(seen.lock().unwrap().len(), 1, "nobody waits for the others");
+}
+
+#[tokio::test]
+async fn the_longest_answer_that_is_passed_on_fits_into_a_request() {
+    let around = r#"{"outputSpeech":""}"#.len();
+    let speech = "x".repeat(stentor_protocol::response::RESPONSE_BYTES_MAX - around);
+    let body = format!(r#"{{"outputSpeech":"{speech}"}}"#);
+    let (url, _) = bot(http("200 OK", "application/json", &body)).await;
+    let mut bench = bench(&url, "", "127.0.0.0/8");
+    assert_eq!(short(&bench.ask(effect(1, 1)).await).len(), body.len());
 }
 
 #[tokio::test]

@@ -23,8 +23,9 @@ pub use self::text::response_text;
 
 /// Largest answer that is looked at, in bytes. Repair only shrinks in practice, so four times the result is generous.
 pub const BOT_BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Largest answer that is passed on, in bytes: a commit record of 512 KiB must hold it with its envelope.
-pub const RESPONSE_BYTES_MAX: usize = 256 * 1024;
+/// Largest answer that is passed on, in bytes: a commit record of 512 KiB must hold it with its envelope, and before
+/// that a request of 256 KiB with its own.
+pub const RESPONSE_BYTES_MAX: usize = 255 * 1024;
 
 /// What an HTTP body of a bot was.
 #[derive(Clone, Debug, PartialEq, Eq)]
