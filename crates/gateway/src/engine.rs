@@ -32,6 +32,9 @@ pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 pub const FRAGMENTS_MAX: u32 = 64;
 /// What may wait for one socket before it counts as hopelessly behind, in bytes.
 pub const SOCKET_BYTES_MAX: usize = 256 * 1024;
+/// What may be ready to be written before the peer is not listened to until it takes some of it, in bytes: every
+/// message may be answered, and whoever sends without reading must not fill the memory with answers.
+const FRAMES_BYTES_MAX: usize = 64 * 1024;
 /// Every socket is pinged this often. Proxies close what is silent for 60 s.
 pub const PING_EVERY: Duration = Duration::from_secs(25);
 /// Pings in a row after which nothing was heard at all: the peer is gone.

@@ -4,7 +4,10 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,7 +18,7 @@ use stentor_gateway::{
     metrics::{CloseReason, Metrics},
 };
 use tokio::{
-    io::{AsyncReadExt as _, DuplexStream, duplex},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     sync::oneshot,
     time::timeout,
 };
@@ -78,6 +81,93 @@ impl Handler for Late {
     }
 
     fn ended(&mut self, _: CloseReason) {}
+}
+
+/// Answers whatever comes, at once.
+#[derive(Debug)]
+struct Echo {
+    answered: Arc<AtomicUsize>,
+}
+
+/// Far more than a socket's part of memory, all together.
+const FLOOD: usize = 20_000;
+/// What each message is answered with.
+const ANSWER: [u8; 200] = [b'a'; 200];
+
+impl Handler for Echo {
+    type Delivery = ();
+
+    fn text(&mut self, _: Utf8Bytes, frames: &mut Frames) -> Result<(), Closing> {
+        self.answered.fetch_add(1, Ordering::SeqCst);
+        frames.push(Bytes::from_static(&ANSWER));
+        Ok(())
+    }
+
+    fn binary(&mut self, _: Bytes, _: &mut Frames) -> Result<(), Closing> {
+        Ok(())
+    }
+
+    fn takes_messages(&self) -> bool {
+        true
+    }
+
+    fn poll_work(&mut self, _: &mut Context<'_>, _: &mut Frames) -> Poll<Closing> {
+        Poll::Pending
+    }
+
+    fn takes_deliveries(&self) -> bool {
+        true
+    }
+
+    fn deliver(&mut self, (): (), _: &mut Frames) -> Result<(), Closing> {
+        Ok(())
+    }
+
+    fn refill(&mut self, _: &mut Context<'_>, _: &mut Frames) -> Result<(), Closing> {
+        Ok(())
+    }
+
+    fn poll_finish(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    fn ended(&mut self, _: CloseReason) {}
+}
+
+#[tokio::test]
+async fn i15_a_peer_that_sends_and_does_not_read_is_not_listened_to_until_it_reads() {
+    let metrics = Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap());
+    let slot = Registry::<()>::new(usize::MAX).open();
+    let (stream, peer) = duplex(4 * 1024);
+    let answered = Arc::new(AtomicUsize::new(0));
+    let echo = Echo { answered: Arc::clone(&answered) };
+    let socket = tokio::spawn(Socket::new(stream, &[], echo, slot, metrics).await);
+    let (mut incoming, mut outgoing) = tokio::io::split(peer);
+    let flood = tokio::spawn(async move {
+        for _ in 0..FLOOD {
+            // A text of one letter, masked with nothing.
+            outgoing.write_all(b"\x81\x81\0\0\0\0x").await.unwrap();
+        }
+        outgoing
+    });
+    let mut before = 0;
+    // Until nothing more is taken.
+    loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let now = answered.load(Ordering::SeqCst);
+        if now == std::mem::replace(&mut before, now) {
+            break;
+        }
+    }
+    assert!(before * ANSWER.len() < 256 * 1024, "{before} answers wait");
+    // Now it reads, and everything is taken and answered.
+    let mut frame = [0; 4 + ANSWER.len()];
+    for _ in 0..FLOOD {
+        timeout(Duration::from_secs(10), incoming.read_exact(&mut frame)).await.unwrap().unwrap();
+        assert!(frame.ends_with(&ANSWER));
+    }
+    flood.await.unwrap();
+    socket.abort();
 }
 
 /// Reads one short frame of the server.

@@ -11,18 +11,23 @@ use tokio_tungstenite::tungstenite::{
     protocol::frame::coding::{CloseCode, Data},
 };
 
-use super::turn::Turn;
+use super::{FRAMES_BYTES_MAX, turn::Turn};
 use crate::metrics::CloseReason;
 
 /// Frames that are ready to be written.
 ///
-/// Bounded by the loop: a handler is asked for more only when these are gone.
+/// Bounded by the loop: a handler is asked for more only when these are gone, and a peer that does not take them is
+/// not listened to while they are more than [`FRAMES_BYTES_MAX`].
 #[derive(Debug, Default)]
 pub struct Frames {
     /// Mostly there is only one, and nothing is allocated for it. Older than the rest.
     first: Option<(Data, Bytes)>,
     rest: VecDeque<(Data, Bytes)>,
+    bytes: usize,
 }
+
+/// Counted for a frame beside its bytes.
+const FRAME_OVERHEAD_BYTES: usize = 64;
 
 /// How a socket is to be closed by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,19 +123,30 @@ impl Frames {
     /// The oldest one. Gives its memory back with the last one.
     pub(crate) fn pop(&mut self) -> Option<(Data, Bytes)> {
         let frame = self.first.take().or_else(|| self.rest.pop_front());
+        self.bytes = self.bytes.saturating_sub(frame.as_ref().map_or(0, cost));
         if self.rest.is_empty() {
             self.rest = VecDeque::new();
         }
         frame
     }
 
+    /// Whether so much waits that a peer is not listened to, who would only add to it.
+    pub(crate) const fn are_too_many(&self) -> bool {
+        self.bytes >= FRAMES_BYTES_MAX
+    }
+
     fn add(&mut self, frame: (Data, Bytes)) {
+        self.bytes = self.bytes.saturating_add(cost(&frame));
         if self.is_empty() {
             self.first = Some(frame);
         } else {
             self.rest.push_back(frame);
         }
     }
+}
+
+fn cost((_, frame): &(Data, Bytes)) -> usize {
+    frame.len().saturating_add(FRAME_OVERHEAD_BYTES)
 }
 
 #[cfg(test)]

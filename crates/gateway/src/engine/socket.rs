@@ -198,7 +198,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
     fn ping(&mut self) {
         let Some(ws) = &mut self.ws else { return };
         // Whoever is not listened to cannot be heard.
-        let heard = ws.get_mut().take_heard() || !self.handler.takes_messages();
+        let listens = self.handler.takes_messages() && !self.frames.are_too_many();
+        let heard = ws.get_mut().take_heard() || !listens;
         self.misses = if heard { 0 } else { self.misses.saturating_add(1) };
         if self.misses >= MISSES_MAX {
             self.end(CloseReason::Silent);
@@ -211,7 +212,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
 
     fn turn(&mut self, context: &mut Context<'_>, all_read: &mut bool) -> Turn {
         let mut again = false;
-        if !*all_read && self.handler.takes_messages() {
+        if self.phase == Phase::Closing {
+            // Nothing is written after our Close.
+            self.frames = Frames::default();
+        }
+        let is_full = self.frames.are_too_many();
+        if !*all_read && !is_full && self.handler.takes_messages() {
             match self.read(context) {
                 Turn::Again => again = true,
                 Turn::Wait => *all_read = true,
@@ -232,6 +238,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static, H: Handler> Socket<S, H
             Turn::Wait => {}
             gone => return gone,
         }
+        // What has come meanwhile wakes nobody.
+        again |= is_full && !self.frames.are_too_many();
         self.used |= again;
         // What is on its way out has a timer.
         self.quiet = *all_read && !again && self.timer.is_none();

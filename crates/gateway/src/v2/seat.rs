@@ -179,6 +179,8 @@ impl<B: Ingress> Seat<B> {
         }
         self.doubt_what_is_asked();
         self.fail_all(frames);
+        // Nothing was opened here. If it is after all, that is a place that nobody here knows of, and given up.
+        self.over = self.jobs.is_empty() && self.shown.is_none();
         true
     }
 
@@ -210,6 +212,10 @@ impl<B: Ingress> Seat<B> {
     fn ask(&mut self, place: &Place<'_, B>, frames: &mut Frames) {
         self.take_name(place.shared.gateway());
         let Some(first) = self.jobs.front() else { return };
+        // There is no place that could be given up.
+        if matches!(first, Job::Leave { .. }) && self.sid.is_none() {
+            return self.drop_jobs(frames);
+        }
         // Every `open` is answered before the next look at the session begins.
         if first.stands_alone() && self.welcome.is_some() {
             return;
@@ -309,10 +315,11 @@ impl<B: Ingress> Seat<B> {
     }
 
     fn fetch(&mut self, place: &Place<'_, B>) {
-        let (Some(shown), Some(session), None) = (&self.shown, self.sid, &self.fetching) else {
+        let (Some(shown), Some(session), None) = (&mut self.shown, self.sid, &self.fetching) else {
             return;
         };
         let Some((from, to)) = shown.missing() else { return };
+        shown.fetches();
         let fetch = pb::FetchRequest { session: session_to_bytes(session), from: from.0, to: to.0 };
         let kind = Some(pb::request::Kind::Fetch(fetch));
         let request = pb::Request { app: place.principal.app.as_str().to_owned(), kind, deaths: 0 };

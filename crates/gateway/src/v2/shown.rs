@@ -19,8 +19,11 @@ pub(super) struct Shown {
     pub(super) epoch: Epoch,
     /// Everything up to here was written.
     pub(super) last: EventNumber,
-    /// The session's last event, as far as is known here.
+    /// The session's last event, as far as is known here; beyond all numbers while that has to be found out.
     pub(super) head: EventNumber,
+    /// The last event that was fanned out, or told to be there, since something was fetched last, whether it was
+    /// kept or not; beyond all numbers if something may have been lost since.
+    told: EventNumber,
     held: VecDeque<Arc<Batch>>,
 }
 
@@ -36,7 +39,7 @@ pub(super) enum Next {
 
 impl Shown {
     pub(super) fn new(epoch: Epoch, last: EventNumber, head: EventNumber) -> Self {
-        Self { epoch, last, head, held: VecDeque::new() }
+        Self { epoch, last, head, told: EventNumber::NONE, held: VecDeque::new() }
     }
 
     /// Takes what was fanned out.
@@ -46,7 +49,8 @@ impl Shown {
             return if batch.epoch > self.epoch { Next::Resync } else { Next::Fine };
         }
         let last = batch.events.last().map_or(EventNumber::NONE, |event| event.n);
-        self.head = self.head.max(batch.head).max(last);
+        self.told = self.told.max(batch.head).max(last);
+        self.head = self.head.max(self.told);
         if last > self.last && self.held.len() < HELD_MAX {
             self.held.push_back(batch);
         }
@@ -61,9 +65,14 @@ impl Shown {
                 self.held.push_front(Arc::new(batch));
                 Next::Fine
             }
-            None if self.head > self.last => Next::Resync,
+            None if batch.head > self.last => Next::Resync,
             None => Next::Fine,
         }
+    }
+
+    /// Something is being fetched from now on.
+    pub(super) const fn fetches(&mut self) {
+        self.told = EventNumber::NONE;
     }
 
     /// Skips what is gone for good.
@@ -109,6 +118,8 @@ impl Shown {
     /// Something may have been lost.
     pub(super) const fn doubt(&mut self) {
         self.head = EventNumber(u64::MAX);
+        // What was asked before says nothing about it.
+        self.told = EventNumber(u64::MAX);
     }
 
     /// There is more, or nobody knows yet.
@@ -116,8 +127,45 @@ impl Shown {
         self.head > self.last
     }
 
-    /// The head as the owner has told.
+    /// The head as the owner has told with what was fetched: what was fanned out since is still to be shown.
     pub(super) fn settle_head(&mut self, head: EventNumber) {
-        self.head = head.max(self.last);
+        self.head = head.max(self.told).max(self.last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stentor_types::{PlacementKey, SessionId};
+
+    use super::*;
+
+    const EPOCH: Epoch = Epoch(1);
+
+    fn head(n: u64) -> Batch {
+        let session = SessionId::new(PlacementKey(1), 1);
+        Batch::new(session, EPOCH, EventNumber(n), &[]).unwrap()
+    }
+
+    #[test]
+    fn p4_what_is_fanned_out_while_something_is_fetched_is_not_forgotten_over_it() {
+        let mut shown = Shown::new(EPOCH, EventNumber(3), EventNumber(3));
+        shown.doubt();
+        assert_eq!(shown.missing().map(|(from, _)| from), Some(EventNumber(4)));
+        shown.fetches();
+        // Before the answer comes there is one more event, of which only the number has room here.
+        assert_eq!(shown.take(Arc::new(head(4))), Next::Fine);
+        shown.settle_head(EventNumber(3));
+        assert_eq!(shown.take_fetched(head(3)), Next::Fine);
+        assert_eq!(shown.missing(), Some((EventNumber(4), EventNumber(4))));
+        // An owner that knows of nothing more is believed: it was asked after that was told.
+        shown.fetches();
+        shown.settle_head(EventNumber(3));
+        assert_eq!(shown.take_fetched(head(3)), Next::Fine);
+        assert_eq!(shown.missing(), None);
+        // Something is lost while an answer is on its way.
+        shown.fetches();
+        shown.doubt();
+        shown.settle_head(EventNumber(3));
+        assert!(shown.missing().is_some());
     }
 }

@@ -305,3 +305,24 @@ async fn i15_no_request_is_longer_than_the_bus_carries() {
     assert!((128 * 1024..=256 * 1024).contains(&longest), "{longest}");
     rig.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn i22_whoever_left_before_anything_was_opened_is_not_attached_afterwards() {
+    let rig = TownRig::new(1).await;
+    rig.town.with(|state| {
+        state.alias("v2:s-1", "s-1");
+        state.unavailable = 100;
+    });
+    let client = Second::dial(&rig, 1, "s-1").await;
+    until(&client.heard, "that nothing works", |frames| {
+        frames.iter().any(|frame| frame["ref"] == 1 && frame["code"] == "busy")
+    })
+    .await;
+    client.leave().await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    asked(&rig);
+    rig.town.with(|state| state.unavailable = 0);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(asked(&rig).is_empty(), "it is gone and never was anywhere");
+    rig.end().await;
+}

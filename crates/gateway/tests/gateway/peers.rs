@@ -87,23 +87,34 @@ impl Widget {
 // === impl Second ===
 
 impl Second {
-    pub(crate) async fn open(rig: &TownRig, instance: u64, name: &str) -> Self {
+    /// One that has asked for a session and has no answer yet.
+    pub(crate) async fn dial(rig: &TownRig, instance: u64, name: &str) -> Self {
         let headers = [("origin", ORIGIN), ("sec-websocket-protocol", "stentor.v2")];
         let client = Client::dial_to(&rig.acceptor, LOCAL, "/", &headers, 64 * 1024).await;
         let (out, heard) = listen(client.unwrap().ws);
         let out = Arc::new(tokio::sync::Mutex::new(out));
-        let mut client = Self { heard, out, sid: String::new(), mids: 0 };
+        let client = Self { heard, out, sid: String::new(), mids: 0 };
         client.send(&json!({ "t": "hello", "app": "demo" })).await;
         let open = json!({
             "t": "open", "ref": 1, "name": name, "client": format!("{instance:032x}"), "lastMid": 0,
         });
         client.send(&open).await;
+        client
+    }
+
+    pub(crate) async fn open(rig: &TownRig, instance: u64, name: &str) -> Self {
+        let mut client = Self::dial(rig, instance, name).await;
         let opened = |frame: &Value| frame["t"] == "opened";
         until(&client.heard, "opened", |frames| frames.iter().any(opened)).await;
         let frames = client.heard.lock().unwrap().clone();
         client.sid =
             frames.iter().find(|frame| opened(frame)).unwrap()["sid"].as_str().unwrap().to_owned();
         client
+    }
+
+    /// Closes its socket.
+    pub(crate) async fn leave(&self) {
+        self.out.lock().await.close().await.unwrap();
     }
 
     pub(crate) async fn send(&self, frame: &Value) {
