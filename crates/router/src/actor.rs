@@ -46,6 +46,9 @@ const LOAD_AGAIN: Duration = Duration::from_millis(500);
 const DAMAGE_AGAIN: Duration = Duration::from_secs(30);
 /// Events handed out by one fetch.
 const FETCH_MAX: u64 = 500;
+/// Bytes of events in one answer, or one event. Half of what the bus of a cluster carries: what it does not carry
+/// would be asked for again and again.
+pub(crate) const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// What a session is asked.
 #[derive(Debug)]
@@ -250,6 +253,16 @@ fn refuse_rest(commands: &mut mpsc::Receiver<Command>, trouble: Trouble) {
     }
 }
 
+/// The first of some events: as many as an answer may hold.
+fn first_of(events: impl Iterator<Item = bytes::Bytes>) -> Vec<bytes::Bytes> {
+    let mut bytes = 0_usize;
+    let fits = events.enumerate().take_while(|(place, event)| {
+        bytes = bytes.saturating_add(event.len());
+        *place == 0 || bytes <= ANSWER_BYTES_MAX
+    });
+    fits.map(|(_, event)| event).collect()
+}
+
 // === impl Command ===
 
 impl Command {
@@ -441,7 +454,8 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
                     let _ = answer.send(());
                 }
                 Command::Row => self.hand_row(),
-                Command::Tick | Command::Snapshot | Command::GatewayGone { .. } => {}
+                Command::GatewayGone { gateway } => settle::note_gone(self, gateway),
+                Command::Tick | Command::Snapshot => {}
             }
         }
         Ok(())
@@ -482,7 +496,8 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
         pb::FetchReply {
             epoch: state.epoch.0,
             try_again: events.is_none(),
-            events: events.into_iter().flatten().map(|(_, event)| event).collect(),
+            // Whoever lacks more asks for the rest.
+            events: first_of(events.into_iter().flatten().map(|(_, event)| event)),
             head: state.n.0,
         }
     }

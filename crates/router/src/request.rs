@@ -13,9 +13,9 @@ use stentor_wire::{
     pb::input_reply::Kind, reject_to_pb, role_to_pb, session_to_bytes,
 };
 
-use crate::actor::{Actor, Command, Trouble};
+use crate::actor::{ANSWER_BYTES_MAX, Actor, Command, Trouble};
 
-/// Messages that a visitor is shown again at most.
+/// Messages that a visitor is shown again at most; fewer if they are very long.
 const VISITOR_REPLAY_MAX: usize = 100;
 /// Messages that an agent is shown again at most.
 const AGENT_REPLAY_MAX: usize = 200;
@@ -104,7 +104,12 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
             Role::Visitor => VISITOR_REPLAY_MAX,
             Role::Agent => AGENT_REPLAY_MAX,
         };
-        let surplus = replay.len().saturating_sub(most);
+        let mut bytes = 0_usize;
+        let latest = replay.iter().rev().take(most).take_while(|event| {
+            bytes = bytes.saturating_add(event.len());
+            bytes <= ANSWER_BYTES_MAX
+        });
+        let surplus = replay.len().saturating_sub(latest.count());
         replay.drain(..surplus);
         let segments = state.devices.get(&user).into_iter().flatten();
         let open = state.turn.as_ref().filter(|turn| turn.control_epoch == state.control_epoch);

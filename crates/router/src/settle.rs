@@ -222,6 +222,18 @@ pub(crate) fn effect(key: &Key, effect: &Effect) -> Bytes {
     message.encode_to_vec().into()
 }
 
+/// Nothing is held on a gateway that is gone, whatever was noted of it: nobody need say so again.
+pub(crate) fn note_gone<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+    actor: &mut Actor<'_, L, S, B>,
+    gateway: GatewayId,
+) {
+    let mut endpoints = actor.session.state().endpoints.keys();
+    if !endpoints.any(|connection| connection.gateway == gateway) {
+        actor.gateways.insert(gateway);
+        note_receivers(actor);
+    }
+}
+
 /// Notes who has to hear of the session: for the case that a gateway goes, and that fan-out gets lost.
 pub(crate) fn note_receivers<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     actor: &mut Actor<'_, L, S, B>,

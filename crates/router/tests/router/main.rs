@@ -23,6 +23,7 @@ mod too_large;
 use std::sync::Arc;
 
 use harness::Town;
+use prost::Message as _;
 use slow_log::SlowLog;
 use stentor_cluster::memory::MemoryLog;
 use stentor_router::Config;
@@ -64,6 +65,45 @@ async fn a_message_reaches_the_bot_and_the_answer_everybody() {
         seen.extend(fan_out.events.iter().map(|event| decode_event(event).unwrap()));
     }
     assert_eq!(seen, events, "fan-out carries the very events of the log, once, in order");
+    town.close().await;
+}
+
+/// The bus of a cluster carries answers of 8 MiB.
+#[tokio::test]
+async fn i15_an_answer_is_never_too_long_for_the_bus_and_nothing_is_left_out() {
+    const ANSWER_MAX: usize = 8 << 20;
+    let (log, store) = parts();
+    let town = Town::open(&log, &store, harness::apps(), 1, Config::default());
+    let mut socket = town.socket(1, "user-a");
+    town.attach(&mut socket, Some("claimed")).await;
+    let text = "x".repeat(60_000);
+    for _ in 0..90 {
+        town.say(&mut socket, &text).await;
+    }
+    let attached = town.attach(&mut socket, Some("claimed")).await;
+    assert!(!attached.replay.is_empty());
+    assert!(pb::AttachedReply::encoded_len(&attached) < ANSWER_MAX);
+    let last = decode_event(attached.replay.last().unwrap()).unwrap();
+    let session = socket.session.unwrap();
+    let (mut from, mut head, mut said) = (1, attached.n, Vec::new());
+    while from <= head {
+        let bytes = stentor_wire::session_to_bytes(session);
+        let fetch = pb::FetchRequest { session: bytes, from, to: u64::MAX };
+        let reply = town.ask(session.partition(), pb::request::Kind::Fetch(fetch)).await;
+        let Some(pb::reply::Kind::Fetch(reply)) = reply.kind else { panic!("{reply:?}") };
+        assert!(reply.encoded_len() < ANSWER_MAX);
+        for event in &reply.events {
+            let event = decode_event(event).unwrap();
+            assert_eq!(event.n.0, from, "dense");
+            from += 1;
+            said.push(event);
+        }
+        head = reply.head;
+    }
+    let texts = texts(&said);
+    assert_eq!(texts.len(), 90);
+    let latest = said.iter().rev().find(|event| matches!(event.kind, EventKind::Said(_)));
+    assert!(latest.is_some_and(|latest| latest.n <= last.n), "the latest are shown again");
     town.close().await;
 }
 

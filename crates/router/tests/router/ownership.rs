@@ -1,13 +1,16 @@
 //! Partitions that come and go, owners that are no longer, gateways that vanish.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use stentor_cluster::{
-    Effects, Fanout, Log as _, Ownership, OwnershipChange, PublishOutcome,
+    Effects, Fanout, Log, Ownership, OwnershipChange, PublishOutcome,
     local::{LocalBus, LocalEnds},
     memory::MemoryLog,
 };
@@ -24,6 +27,7 @@ use crate::{
     epochs::{HOUR, clock, entity, until},
     harness::{self, Town},
     parts,
+    slow_log::SlowLog,
 };
 
 /// The bus of a cluster, as far as a router can see.
@@ -88,7 +92,7 @@ fn open(log: &Arc<MemoryLog>, store: &Arc<MemoryStore>) -> Cluster {
     open_with(log, store, Config::default())
 }
 
-fn open_with(log: &Arc<MemoryLog>, store: &Arc<MemoryStore>, config: Config) -> Cluster {
+fn open_with<L: Log>(log: &Arc<L>, store: &Arc<MemoryStore>, config: Config) -> Cluster {
     let (inner, ends) = LocalBus::new();
     let (changes, changed) = mpsc::channel(64);
     let ends = LocalEnds { changes: changed, ..ends };
@@ -206,6 +210,39 @@ async fn i11_a_replaced_owner_commits_nothing() {
         new.town.say(&mut socket, "three").await,
         pb::input_reply::Kind::Committed(_)
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f1_a_session_that_holds_nothing_on_a_gateway_that_is_gone_is_told_once() {
+    let ((log, store), (_, config)) = (parts(), clock());
+    let slow = Arc::new(SlowLog::new(Arc::clone(&log)));
+    let one = open_with(&slow, &store, config.clone());
+    let other = open_with(&log, &store, config);
+    let mut socket = one.town.socket(1, "user-a");
+    let partition = socket.visitor.placement.partition();
+    one.take(partition).await;
+    one.town.attach(&mut socket, Some("claimed")).await;
+    one.release(partition).await;
+    one.take(partition).await;
+    slow.writing.notified().await;
+    // What is written while the partition is given up is noted after all that was noted of it was forgotten.
+    tokio::join!(one.town.say(&mut socket, "one"), async {
+        slow.writing.notified().await;
+        one.release(partition).await;
+    });
+    other.take(partition).await;
+    let detach = pb::DetachInput {
+        session: stentor_wire::session_to_bytes(socket.session.unwrap()),
+        delivered: None,
+    };
+    other.town.send(&socket, pb::connection_input::Kind::Detach(detach)).await;
+    other.release(partition).await;
+    one.take(partition).await;
+    one.bus.gone.lock().unwrap().push(GatewayId(1));
+    // It leaves the memory, as nobody asks for it any more.
+    let count = |what: &str| one.town.metric(&format!("stentor_router_actors_{what}_total"));
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!(count("started"), count("ended"));
 }
 
 #[tokio::test(start_paused = true)]

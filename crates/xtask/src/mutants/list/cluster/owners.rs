@@ -93,6 +93,73 @@ pub(super) const MUTANTS: &[Mutant] = &[
         caught_by: router("a_router_that_has_lost_a_part_of_itself_ends"),
     },
     Mutant {
+        name: "cluster 24: a copy of an attempt is done with before the attempt is",
+        file: "crates/connector/src/run.rs",
+        find: "return other.ended().await;",
+        replace: "drop(other.ended());\n                return true;",
+        caught_by: CaughtBy::TestOf {
+            package: "stentor-connector",
+            target: "bots",
+            filter: "cluster_24_an_attempt_handed_over_twice_is_done_with_only_once_its_outcome_is_taken",
+        },
+    },
+    Mutant {
+        name: "I22: whoever leaves before anything was opened is attached",
+        file: "crates/gateway/src/v2/seat.rs",
+        find: "if matches!(first, Job::Leave { .. }) && self.sid.is_none() {",
+        replace: "if matches!(first, Job::Leave { .. }) && self.over {",
+        caught_by: gateway(
+            "i22_whoever_left_before_anything_was_opened_is_not_attached_afterwards",
+        ),
+    },
+    Mutant {
+        name: "F1: a session is told of a gateway for ever",
+        file: "crates/router/src/actor.rs",
+        find: "settle::note_gone(self, gateway)",
+        replace: "drop((gateway, settle::note_gone::<L, S, B>))",
+        caught_by: router("f1_a_session_that_holds_nothing_on_a_gateway_that_is_gone_is_told_once"),
+    },
+    Mutant {
+        name: "F6: attempts that came too late count against the bot",
+        file: "crates/connector/src/run.rs",
+        find: "if until(effect.deadline).is_zero() {",
+        replace: "if until(effect.deadline) > bot.timeout * 1_000 {",
+        caught_by: CaughtBy::TestOf {
+            package: "stentor-connector",
+            target: "bots",
+            filter: "f6_attempts_that_came_too_late_are_no_fault_of_the_bot",
+        },
+    },
+    Mutant {
+        name: "I15: an answer may be longer than the bus carries",
+        file: "crates/router/src/actor.rs",
+        find: "ANSWER_BYTES_MAX: usize = 4 << 20;",
+        replace: "ANSWER_BYTES_MAX: usize = 4 << 30;",
+        caught_by: router("i15_an_answer_is_never_too_long_for_the_bus_and_nothing_is_left_out"),
+    },
+    Mutant {
+        name: "I15: a peer that does not read is listened to all the same",
+        file: "crates/gateway/src/engine/socket.rs",
+        find: "if !*all_read && !is_full && self.handler.takes_messages() {",
+        replace: "if !*all_read && self.handler.takes_messages() {",
+        caught_by: CaughtBy::TestOf {
+            package: "stentor-gateway",
+            target: "engine",
+            filter: "i15_a_peer_that_sends_and_does_not_read_is_not_listened_to_until_it_reads",
+        },
+    },
+    Mutant {
+        name: "P4: what is fanned out while something is fetched is forgotten",
+        file: "crates/gateway/src/v2/shown.rs",
+        find: "self.head = head.max(self.told).max(self.last);",
+        replace: "self.head = head.max(self.last);",
+        caught_by: CaughtBy::TestOf {
+            package: "stentor-gateway",
+            target: "lib",
+            filter: "p4_what_is_fanned_out_while_something_is_fetched_is_not_forgotten_over_it",
+        },
+    },
+    Mutant {
         name: "cluster 15: a new owner does not look for what is due",
         file: "crates/router/src/startup.rs",
         find: "if attached || next_deadline.is_some_and(|deadline| deadline < soon) {",
