@@ -222,20 +222,20 @@ async fn f1_a_session_that_holds_nothing_on_a_gateway_that_is_gone_is_told_once(
     let partition = socket.visitor.placement.partition();
     one.take(partition).await;
     one.town.attach(&mut socket, Some("claimed")).await;
-    one.release(partition).await;
-    one.take(partition).await;
-    slow.writing.notified().await;
-    // What is written while the partition is given up is noted after all that was noted of it was forgotten.
-    tokio::join!(one.town.say(&mut socket, "one"), async {
-        slow.writing.notified().await;
-        one.release(partition).await;
-    });
-    other.take(partition).await;
     let detach = pb::DetachInput {
         session: stentor_wire::session_to_bytes(socket.session.unwrap()),
         delivered: None,
     };
-    other.town.send(&socket, pb::connection_input::Kind::Detach(detach)).await;
+    let detach = pb::connection_input::Kind::Detach(detach);
+    one.town.send(&socket, detach.clone()).await;
+    slow.writing.notified().await;
+    // What is written while the partition is given up is noted after all that was noted of it was forgotten.
+    tokio::join!(one.town.attach(&mut socket, Some("claimed")), async {
+        slow.writing.notified().await;
+        one.release(partition).await;
+    });
+    other.take(partition).await;
+    other.town.send(&socket, detach).await;
     other.release(partition).await;
     one.take(partition).await;
     one.bus.gone.lock().unwrap().push(GatewayId(1));

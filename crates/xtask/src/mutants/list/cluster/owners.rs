@@ -104,15 +104,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         },
     },
     Mutant {
-        name: "I22: whoever leaves before anything was opened is attached",
-        file: "crates/gateway/src/v2/seat.rs",
-        find: "if matches!(first, Job::Leave { .. }) && self.sid.is_none() {",
-        replace: "if matches!(first, Job::Leave { .. }) && self.over {",
-        caught_by: gateway(
-            "i22_whoever_left_before_anything_was_opened_is_not_attached_afterwards",
-        ),
-    },
-    Mutant {
         name: "F1: a session is told of a gateway for ever",
         file: "crates/router/src/actor.rs",
         find: "settle::note_gone(self, gateway)",
