@@ -218,8 +218,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "cluster 17: a gateway is given up too early",
         file: "crates/cluster-nats/src/members/view.rs",
-        find: "silences.min().unwrap_or(listened) >= self.timings.gone_after",
-        replace: "silences.min().unwrap_or(listened) >= self.timings.takeover_after",
+        find: "let is_gone = silence >= self.timings.gone_after;",
+        replace: "let is_gone = silence >= self.timings.takeover_after;",
         caught_by: nats_unit("a_gateway_is_gone_after_ten_seconds_of_silence_and_not_before"),
     },
     Mutant {
