@@ -8,11 +8,12 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::stream::{
-    Config, DirectGetErrorKind, DiscardPolicy, RetentionPolicy, StorageType,
+    Config, DirectGetErrorKind, DiscardPolicy, RawMessageErrorKind, RetentionPolicy, StorageType,
 };
 use bytes::Bytes;
 use prost::Message;
-use stentor_wire::pb;
+use stentor_types::{AppId, SessionId};
+use stentor_wire::{pb, session_to_bytes};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
@@ -170,4 +171,32 @@ pub async fn dead_letters(connection: &Connection, limit: usize) -> Result<Vec<B
         sequence -= 1;
     }
     Ok(letters)
+}
+
+/// Overwrites the letters that tell of a session.
+pub(crate) async fn erase(
+    connection: &Connection,
+    app: &AppId,
+    session: SessionId,
+) -> Result<(), async_nats::Error> {
+    let stream = connection.jetstream().get_stream_no_info(DEAD_LETTERS).await?;
+    let session = session_to_bytes(session);
+    let mut next = 1;
+    loop {
+        let asked = stream.raw_message_builder().sequence(next).next_by_subject("dead.*");
+        let message = match asked.send().await {
+            Ok(message) => message,
+            // Nobody has given up on anything, or nothing more.
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        next = message.sequence.saturating_add(1);
+        let letter = pb::DeadLetter::decode(message.payload);
+        let tells = letter.is_ok_and(|letter| {
+            letter.app == app.as_str() && letter.session.as_ref() == Some(&session)
+        });
+        if tells {
+            stream.delete_message(message.sequence).await?;
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Requests to the owners of partitions, and their answers.
 //!
 //! An owner listens on `in.g.<partition>` (from gateways), `in.c.<partition>` (from connectors) and
-//! `in.o.<partition>` (from operators, who are told what it remembers and can do nothing) with plain subscriptions: in a queue group a frozen member would go on getting its share. Whoever asks
+//! `in.o.<partition>` (from operators, who are told what it remembers, may have a session erased, and can do nothing else) with plain subscriptions: in a queue group a frozen member would go on getting its share. Whoever asks
 //! asks again until somebody answers; every request may therefore arrive more than once.
 //!
 //! Overflow: a request that finds the router's queue full is answered as busy; one that is larger than
@@ -46,7 +46,7 @@ const PAGE: &str = "page";
 pub(crate) enum Caller {
     Gateways,
     Connectors,
-    /// The command line: only asks what an owner remembers.
+    /// The command line: asks what an owner remembers, or has a session erased.
     Operators,
 }
 

@@ -10,6 +10,7 @@ mod append;
 mod codes;
 mod contested;
 mod delivery;
+mod erasing;
 mod headers;
 mod heads;
 mod known;
@@ -183,6 +184,10 @@ impl Log for NatsLog {
         whole: bool,
     ) -> Result<TrimReport, LogError> {
         self.remove(entity, before, whole).await
+    }
+
+    async fn erase(&self, entity: &Entity, before: Sequence) -> Result<TrimReport, LogError> {
+        self.erase_all(entity, before).await
     }
 
     fn taken(&self, partition: Partition) {

@@ -48,6 +48,8 @@ pub struct IngressRequest {
     pub partition: Partition,
     /// The payload.
     pub request: Bytes,
+    /// An operator asks, who may erase.
+    pub operator: bool,
     /// Where the answer goes. Dropping it answers [`BusError::NoAnswer`].
     pub answer: oneshot::Sender<Bytes>,
 }

@@ -87,13 +87,32 @@ impl LocalBus {
     }
 }
 
-impl Ingress for LocalBus {
-    async fn request(&self, partition: Partition, request: Bytes) -> Result<Bytes, BusError> {
+impl LocalBus {
+    /// The same as [`Ingress::request`], from an operator.
+    ///
+    /// # Errors
+    /// Any [`BusError`].
+    pub async fn operate(&self, partition: Partition, request: Bytes) -> Result<Bytes, BusError> {
+        self.ask(partition, request, true).await
+    }
+
+    async fn ask(
+        &self,
+        partition: Partition,
+        request: Bytes,
+        operator: bool,
+    ) -> Result<Bytes, BusError> {
         let (answer, answered) = oneshot::channel();
         self.requests
-            .try_send(IngressRequest { partition, request, answer })
+            .try_send(IngressRequest { partition, request, operator, answer })
             .map_err(|_| BusError::Unavailable)?;
         answered.await.map_err(|_| BusError::NoAnswer)
+    }
+}
+
+impl Ingress for LocalBus {
+    async fn request(&self, partition: Partition, request: Bytes) -> Result<Bytes, BusError> {
+        self.ask(partition, request, false).await
     }
 }
 

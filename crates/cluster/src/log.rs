@@ -219,6 +219,20 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         whole: bool,
     ) -> impl Future<Output = Result<TrimReport, LogError>> + Send;
 
+    /// Removes the records of an entity before `before`, which must hold a snapshot, so that their bytes are gone
+    /// and not only out of reach; and with them whatever else the log keeps for the entity that was written
+    /// before: its effects, copies of what was given up on. May be done again.
+    ///
+    /// # Errors
+    /// Any [`LogError`].
+    fn erase(
+        &self,
+        entity: &Entity,
+        before: Sequence,
+    ) -> impl Future<Output = Result<TrimReport, LogError>> + Send {
+        self.trim(entity, before, false)
+    }
+
     /// Which log this is: random when the log is created, and another one when what was in it is lost.
     fn incarnation(&self) -> Incarnation;
 

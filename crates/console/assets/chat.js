@@ -91,6 +91,7 @@ function chat() {
     if (kind === "failed") row("note", event.retryInS > 0 ? "That did not work; trying again …" : "That did not work. Please try again later.");
     if (kind === "stepIn") row("note", `${who} has joined`);
     if (kind === "stepOut") row("note", `${who} has left`);
+    if (kind === "erased") row("note", "This chat was erased. Your next message begins a new one.");
     if (kind === "ended") row("note", "This chat has ended. Your next message begins it again.");
     draw();
   }

@@ -9,6 +9,7 @@
 //! | `directories` | app, 0, user | row |
 //! | `listings` | app, 0, session | time |
 //! | `places` | app, 0, time and session inverted | time, listing |
+//! | `erasures` | app, 0, session | time, certificate |
 //! | `meta` | name | value |
 //!
 //! An entity is: partition, app, 0, kind (0 session, 1 directory), 24 bytes of id. Numbers are big-endian,
@@ -87,6 +88,11 @@ pub(crate) fn event(app: &AppId, id: SessionId, n: EventNumber) -> Vec<u8> {
     let mut key = session(app, id);
     key.extend_from_slice(&n.0.to_be_bytes());
     key
+}
+
+/// The session's part of an event's key.
+pub(crate) fn split_event(key: &[u8]) -> Option<&[u8]> {
+    key.get(..key.len().checked_sub(8)?)
 }
 
 /// The key of a directory in the store.

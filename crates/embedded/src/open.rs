@@ -152,7 +152,18 @@ impl Embedded {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(folder: &Path, options: Options) -> Result<Self, OpenError> {
-        let folder = Folder::claim(folder)?;
+        Self::open_claimed(Folder::claim(folder)?, options)
+    }
+
+    /// Opens a data folder that is there. Blocks.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_existing(folder: &Path, options: Options) -> Result<Self, OpenError> {
+        Self::open_claimed(Folder::existing(folder)?, options)
+    }
+
+    fn open_claimed(folder: Folder, options: Options) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { folder: folder.path().to_owned(), source };
         let mark = recover(&folder)?;
         if mark.closed {

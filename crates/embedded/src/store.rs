@@ -1,8 +1,10 @@
 //! The store port.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use stentor_store::{
-    DirectoryRow, Listing, Projection, SessionRow, Store, StoreError, StoredEvent,
+    DirectoryRow, Erasure, Listing, Projection, SessionRow, Store, StoreError, StoredEvent,
 };
 use stentor_types::{AppId, Epoch, EventNumber, Incarnation, SessionId, Timestamp, UserKey};
 
@@ -140,6 +142,75 @@ impl Store for Embedded {
             (keys::app_prefix(app), before.map(|(at, id)| keys::place(app, at, id)));
         let read = self.blocking(move |this| this.tables.listings(&prefix, first, limit));
         read.await.map_err(|error| store_error(error, app))
+    }
+
+    async fn erase(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        erasure: Erasure,
+    ) -> Result<(), StoreError> {
+        let key = keys::session(app, session);
+        let value = timed(erasure.at, &[], &erasure.certificate);
+        let change = Change::Put { table: Table::Erasures, key, value };
+        self.writer.change(vec![change]).await.map_err(fatal)
+    }
+
+    async fn erasure(
+        &self,
+        app: &AppId,
+        session: SessionId,
+    ) -> Result<Option<Erasure>, StoreError> {
+        let key = keys::session(app, session);
+        let read = self.blocking(move |this| {
+            let Some(sealed) = this.tables.erasures.get(&key)? else { return Ok(None) };
+            let value = values::unseal(&key, &sealed.into()).map_err(damage)?;
+            let (at, [], certificate) = untimed(&value).map_err(damage)?;
+            Ok(Some(Erasure { at, certificate }))
+        });
+        read.await.map_err(|error| store_error(error, session))
+    }
+
+    async fn forget(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (key, place) =
+            (keys::session(app, session), |at| keys::place(app, Timestamp(at), session));
+        let prefix = key.clone();
+        let listed = self.blocking(move |this| {
+            let mut events = Vec::new();
+            for pair in this.tables.events.prefix(&prefix) {
+                events.push(pair.key()?.to_vec());
+            }
+            let listing = this.tables.listings.get(&prefix)?;
+            let listed = listing.and_then(|sealed| {
+                let value = values::unseal(&prefix, &sealed.into()).ok()?;
+                values::take(&mut &value[..]).ok()
+            });
+            Ok((events, listed))
+        });
+        let (events, listed) = listed.await.map_err(|error| store_error(error, session))?;
+        let expire = |table, key, before| Change::Expire { table, key, before };
+        let mut changes: Vec<_> =
+            events.into_iter().map(|key| expire(Table::Events, key, u64::MAX)).collect();
+        changes.extend(listed.map(|listed| expire(Table::Places, place(listed), u64::MAX)));
+        changes.push(expire(Table::Listings, key.clone(), u64::MAX));
+        changes.push(expire(Table::Sessions, key, at.0));
+        while !changes.is_empty() {
+            let rest = changes.split_off(changes.len().min(EXPIRE_MAX));
+            let now = std::mem::replace(&mut changes, rest);
+            self.writer.change(now).await.map_err(fatal)?;
+        }
+        // What is removed is on the disk until its tables are written anew.
+        let rewritten = self.blocking(|this| Ok(this.tables.rewrite()?));
+        rewritten.await.map_err(|error| store_error(error, session))
+    }
+
+    fn gone_after(&self, _: &AppId) -> Option<Duration> {
+        Some(Duration::ZERO)
     }
 
     async fn expire(&self, app: &AppId, before: Timestamp) -> Result<u64, StoreError> {

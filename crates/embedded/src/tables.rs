@@ -37,6 +37,7 @@ pub(crate) struct Tables {
     pub(crate) directories: Keyspace,
     pub(crate) listings: Keyspace,
     pub(crate) places: Keyspace,
+    pub(crate) erasures: Keyspace,
     pub(crate) meta: Keyspace,
     pub(crate) database: Database,
     /// Last, so that it is unlocked last.
@@ -97,6 +98,7 @@ impl Tables {
             directories: table("directories")?,
             listings: table("listings")?,
             places: table("places")?,
+            erasures: table("erasures")?,
             meta: table("meta")?,
             database,
             folder: folder.clone(),
@@ -155,6 +157,7 @@ impl Tables {
             &self.directories,
             &self.listings,
             &self.places,
+            &self.erasures,
             &self.meta,
         ];
         let end = Instant::now() + FLUSH_MAX;
@@ -166,6 +169,28 @@ impl Tables {
             std::thread::sleep(FLUSH_POLL);
         }
         asked
+    }
+}
+
+impl Tables {
+    /// Writes the tables that hold what was said anew, without what was removed from them, and then the journal has
+    /// nothing of it either. Takes as long as it takes to copy them.
+    pub(crate) fn rewrite(&self) -> fjall::Result<()> {
+        for table in [
+            &self.records,
+            &self.heads,
+            &self.events,
+            &self.sessions,
+            &self.directories,
+            &self.listings,
+            &self.places,
+        ] {
+            table.rotate_memtable_and_wait()?;
+            table.major_compact()?;
+        }
+        // The journal is cut off only when nothing in it is needed.
+        self.erasures.rotate_memtable_and_wait()?;
+        self.meta.rotate_memtable_and_wait()
     }
 }
 

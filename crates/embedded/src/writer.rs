@@ -59,6 +59,8 @@ pub(crate) enum Table {
     Listings,
     /// The same, as they stand there: what is shown.
     Places,
+    /// Sessions that are erased: nothing of them is written any more.
+    Erasures,
 }
 
 /// What waits for the thread.

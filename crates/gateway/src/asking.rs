@@ -243,6 +243,9 @@ fn read(kind: reply::Kind) -> Result<Answer, Option<Duration>> {
         reply::Kind::Malformed(_) => Ok(Answer::Malformed),
         reply::Kind::List(pb::ListReply { try_again: true, .. }) => Err(None),
         reply::Kind::List(list) => Ok(Answer::List(list)),
-        reply::Kind::Outcome(_) | reply::Kind::Signalled(_) | reply::Kind::Explain(_) => Err(None),
+        reply::Kind::Outcome(_)
+        | reply::Kind::Signalled(_)
+        | reply::Kind::Explain(_)
+        | reply::Kind::Erase(_) => Err(None),
     }
 }

@@ -4,6 +4,7 @@ mod clock;
 mod on_attach;
 mod on_control;
 mod on_draft;
+mod on_erase;
 mod on_outcome;
 mod on_say;
 mod on_tick;
@@ -50,6 +51,8 @@ impl<'a> Decision<'a> {
     /// Takes the next input.
     pub(crate) fn take(&mut self, input: &Input) {
         let reply = match &input.kind {
+            kind if self.state.erased => self.on_erased(kind),
+            InputKind::Erase => self.on_erase(),
             InputKind::Attach(attach) => self.on_attach(attach, input.at),
             InputKind::Say(say) => self.on_say(say, input.at),
             InputKind::Detach { connection, delivered } => self.on_detach(*connection, *delivered),

@@ -37,6 +37,13 @@ pub enum Resolved {
 // === impl Directory ===
 
 impl Directory {
+    /// The same without a session.
+    #[must_use]
+    pub fn without(&self, session: SessionId) -> Self {
+        let entries = self.entries.iter().filter(|entry| entry.session != session);
+        Self { entries: entries.cloned().collect() }
+    }
+
     /// Where `claimed` leads: to the session of that name, to `fresh` if there is none. A bare
     /// reconnect (`None`) leads to the session used last.
     #[must_use]

@@ -143,6 +143,7 @@ impl State {
                 self.waiting = None;
                 self.lapsed.clear();
             }
+            EventKind::Erased => self.fold_erased(),
             EventKind::Rejected { mid, .. } => self.fold_mid(*mid, event.n),
             EventKind::Notice { notice: Notice::NobodyFree, .. } => {
                 if let Some(waiting) = &mut self.waiting {
@@ -151,6 +152,14 @@ impl State {
             }
             EventKind::Notice { notice: Notice::QueueFull, .. } | EventKind::Unknown => {}
         }
+    }
+
+    /// Nothing is left but how far it had come. Named one by one nowhere: what a later version adds to a state
+    /// is forgotten too.
+    fn fold_erased(&mut self) {
+        let forgotten = Self::new(self.epoch);
+        let (n, last_stamp, last_at) = (self.n, self.last_stamp, self.last_at);
+        *self = Self { n, last_stamp, last_at, ended: true, erased: true, ..forgotten };
     }
 
     /// Whether clients are shown an event of this kind under its stamp.

@@ -50,6 +50,8 @@ pub struct State {
     pub waiting: Option<Waiting>,
     /// The conversation is over; the visitor's next message begins it again.
     pub ended: bool,
+    /// What was said and done is erased. Everything but the numbers is empty, and stays so.
+    pub erased: bool,
     /// What the bot has not been told yet.
     pub covered: Option<Covered>,
     /// Agents who lost control because their connections were gone, and the names they had given.
@@ -201,6 +203,7 @@ impl State {
             drafts: BTreeMap::new(),
             waiting: None,
             ended: false,
+            erased: false,
             covered: None,
             lapsed: BTreeMap::new(),
             devices: BTreeMap::new(),

@@ -3,6 +3,7 @@
 //! One commit is in flight; what arrives meanwhile forms the next one.
 
 mod decide;
+mod erase;
 mod keep;
 mod write;
 
@@ -69,6 +70,10 @@ pub(crate) enum Command {
     Snapshot,
     /// A gateway is gone, and with it the connections that the session held there.
     GatewayGone { gateway: GatewayId },
+    /// Whose session is it? Nobody's, if it is erased or nothing has happened in it.
+    Whose { answer: oneshot::Sender<Option<UserKey>> },
+    /// All that was said and done is to be erased.
+    Erase { answer: oneshot::Sender<pb::EraseReply> },
 }
 
 /// Why a decision could not be written.
@@ -138,7 +143,13 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     let loaded = load_until_it_works(actors, &key, &mut commands).await;
     place.loaded();
     let Some(loaded) = loaded else { return };
+    let is_to_be_erased = loaded.is_to_be_erased;
     let mut actor = Actor::new(actors, key, loaded, room);
+    if is_to_be_erased && let Err(trouble) = actor.erase().await {
+        // Until then nobody is shown anything of it.
+        refuse_rest(&mut commands, trouble);
+        return;
+    }
     actor.take_up().await;
     // Inputs of the loop:
     // - commands: closed when the router stops; what is in it is still done;
@@ -281,6 +292,8 @@ impl Command {
             | Self::Tick
             | Self::Row
             | Self::Snapshot
+            | Self::Whose { .. }
+            | Self::Erase { .. }
             | Self::GatewayGone { .. } => 0,
         }
     }
@@ -382,6 +395,9 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
     /// What lists show of it, from its latest events and what the store has. What was not written before the
     /// last owner went is written now.
     async fn recall(&mut self) {
+        if self.session.state().erased {
+            return;
+        }
         let shared = self.actors.shared();
         let kept = shared.store.listing(&self.key.app, self.key.session);
         let kept = match shared.briefly(kept).await {
@@ -401,6 +417,21 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
 
     /// Decides about a batch of commands, writes, and answers.
     async fn take(&mut self, batch: Vec<Command>) -> Result<(), Trouble> {
+        let is_erasing = |command: &Command| matches!(command, Command::Erase { .. });
+        let (erasing, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_erasing);
+        if !batch.is_empty()
+            && let Err(trouble) = self.take_others(batch).await
+        {
+            erasing.into_iter().for_each(|command| request::answer_trouble(command, trouble));
+            return Err(trouble);
+        }
+        for command in erasing {
+            self.take_erase(command).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_others(&mut self, batch: Vec<Command>) -> Result<(), Trouble> {
         let mut inputs = Vec::new();
         let mut spans = Vec::new();
         let at = self.actors.shared().clock.now();
@@ -417,7 +448,11 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
                     inputs.push(Input { at, kind: InputKind::GatewayLost { gateway: *gateway } });
                 }
                 Command::Snapshot => self.rests = self.snapshot_is_old(),
-                Command::Fetch { .. } | Command::Signal { .. } | Command::Row => {}
+                Command::Fetch { .. }
+                | Command::Signal { .. }
+                | Command::Row
+                | Command::Whose { .. }
+                | Command::Erase { .. } => {}
             }
             spans.push(from..inputs.len());
         }
@@ -455,7 +490,10 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
                 }
                 Command::Row => self.hand_row(),
                 Command::GatewayGone { gateway } => settle::note_gone(self, gateway),
-                Command::Tick | Command::Snapshot => {}
+                Command::Whose { answer } => {
+                    let _ = answer.send(self.session.state().visitor);
+                }
+                Command::Tick | Command::Snapshot | Command::Erase { .. } => {}
             }
         }
         Ok(())
@@ -475,6 +513,9 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
         from: EventNumber,
         to: EventNumber,
     ) -> Option<Vec<(EventNumber, bytes::Bytes)>> {
+        if self.session.state().erased {
+            return Some(erase::erased_events(self.session.state(), from, to));
+        }
         if let Some(events) = self.recent.range(from, to) {
             return Some(events);
         }

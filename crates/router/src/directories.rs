@@ -12,6 +12,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use stentor_cluster::{Append, Appended, Entity, EntityKind, Header, Log, Ownership};
 use stentor_postoffice::{Directory, Resolved};
 use stentor_store::{DirectoryRow, Store, StoreError};
@@ -117,6 +118,53 @@ impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
         Err(Trouble::TryAgain)
     }
 
+    /// A session that a visitor must not come back to any more: the directory no longer names it, and nothing that did
+    /// is left. May be done again.
+    pub(crate) async fn leave(
+        &self,
+        app: &AppId,
+        visitor: Visitor,
+        session: SessionId,
+    ) -> Result<(), Trouble> {
+        let slot = self.slot(app, visitor);
+        let mut known = slot.lock().await;
+        for _ in 0..=CONFLICTS_MAX {
+            let current = match known.take() {
+                Some(current) => current,
+                None => self.load(app, visitor, false).await?,
+            };
+            let directory = current.directory.without(session);
+            if directory == current.directory && current.head.is_none() {
+                return Ok(());
+            }
+            let now = self.shared.clock.now().max(Timestamp(current.at.0.saturating_add(1)));
+            let changed = Known { directory, head: current.head, at: now };
+            let record = self.record(app, visitor, &changed);
+            match self.append(app, visitor, &changed, record.clone()).await? {
+                Appended::Stored(sequence) => {
+                    *known = Some(Known { head: Some(sequence), ..changed });
+                    let again = |cause: &dyn std::error::Error| {
+                        let cause = crate::metrics::chain(cause);
+                        warn!(%app, user = %visitor.user, cause, "what a directory was before is not wholly erased yet");
+                        Trouble::TryAgain
+                    };
+                    let erased = self.shared.log.erase(&entity(app, visitor), sequence).await;
+                    erased.map_err(|cause| again(&cause))?;
+                    let row = DirectoryRow { at: now, directory: record };
+                    let kept = self.shared.store.put_directory(app, visitor.user, row).await;
+                    return kept.map_err(|cause| again(&cause));
+                }
+                Appended::Conflict { .. } => {
+                    if !self.shared.bus.confirm(visitor.placement.partition()).await {
+                        return Err(Trouble::Moved);
+                    }
+                }
+                Appended::Damaged => return Err(Trouble::Damaged),
+            }
+        }
+        Err(Trouble::TryAgain)
+    }
+
     /// Forgets the directories of a partition that somebody else serves from now on.
     pub(crate) fn forget(&self, partition: Partition) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -199,7 +247,12 @@ impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
         visitor: Visitor,
         changed: &Known,
     ) -> Result<Appended, Trouble> {
-        let record = encode_directory(&DirectoryRecord {
+        let record = self.record(app, visitor, changed);
+        self.append(app, visitor, changed, record).await
+    }
+
+    fn record(&self, app: &AppId, visitor: Visitor, changed: &Known) -> Bytes {
+        encode_directory(&DirectoryRecord {
             app: app.clone(),
             user: visitor.user,
             previous: changed.head,
@@ -208,7 +261,16 @@ impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
             log_incarnation: self.shared.log.incarnation(),
             min_logic: self.shared.min_logic(),
             directory: changed.directory.clone(),
-        });
+        })
+    }
+
+    async fn append(
+        &self,
+        app: &AppId,
+        visitor: Visitor,
+        changed: &Known,
+        record: Bytes,
+    ) -> Result<Appended, Trouble> {
         // A record holds the whole directory: nothing before it is needed.
         let header = Header {
             first: EventNumber::NONE,

@@ -1,5 +1,6 @@
 //! Requests of the bus: read, sent to the actors they concern, answered.
 
+mod erasing;
 mod trying;
 
 use std::sync::Arc;
@@ -72,7 +73,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
             let this = Arc::clone(&this);
             let span = debug_span!("request", partition = %next.partition);
             let work = async move {
-                if let Some(reply) = this.serve(next.request).await {
+                if let Some(reply) = this.serve(next.request, next.operator).await {
                     // Whoever no longer waits asks again.
                     let _ = next.answer.send(reply.encode_to_vec().into());
                 }
@@ -88,8 +89,8 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
         }
     }
 
-    async fn serve(&self, request: Bytes) -> Option<pb::Reply> {
-        match self.try_serve(request).await {
+    async fn serve(&self, request: Bytes, operator: bool) -> Option<pb::Reply> {
+        match self.try_serve(request, operator).await {
             Ok(kind) => kind.map(|kind| pb::Reply { kind: Some(kind) }),
             Err(cause) => {
                 warn!(%cause, "a request could not be read");
@@ -98,7 +99,11 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
         }
     }
 
-    async fn try_serve(&self, request: Bytes) -> Result<Option<reply::Kind>, DecodeError> {
+    async fn try_serve(
+        &self,
+        request: Bytes,
+        operator: bool,
+    ) -> Result<Option<reply::Kind>, DecodeError> {
         let request = pb::Request::decode(request)?;
         let app = app_id(&request.app)?;
         let deaths = request.deaths;
@@ -148,6 +153,12 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
                 let reply = self.actors.shared().hops.explain(session, n);
                 Ok(Some(reply::Kind::Explain(reply)))
             }
+            RequestOf::Erase(request) if operator => {
+                let key = Key { app, session: session_id(&request.session)? };
+                Ok(Some(reply::Kind::Erase(self.erase(key).await)))
+            }
+            // Whoever has sockets or calls bots must not be able to.
+            RequestOf::Erase(_) => Err(DecodeError::Field("kind")),
         }
     }
 
@@ -178,6 +189,8 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
         let role = role_from_pb(request.role)?;
         let mut results = Vec::with_capacity(request.inputs.len());
         let mut waiting: Option<(SessionId, Vec<Input>)> = None;
+        // Which results are of attachments that the directory led to a session.
+        let mut led = Vec::new();
         for input in request.inputs {
             let at = Timestamp(input.received_at);
             let (session, input) = match input.kind.ok_or(DecodeError::Field("inputs.kind"))? {
@@ -190,6 +203,9 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
                     };
                     match resolved {
                         Ok(Some(session)) => {
+                            if known.is_none() {
+                                led.push((results.len() + waiting_count(&waiting), session));
+                            }
                             (session, request::attach_input(attach, at, connection, user, role)?)
                         }
                         Ok(None) => {
@@ -235,6 +251,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
             }
         }
         self.flush(app, waiting, &mut results).await;
+        self.mislead_nobody(app, visitor, &led, &mut results).await;
         Ok(results)
     }
 
@@ -255,4 +272,8 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
             None => results.extend((0..count).map(|_| request::trouble_reply(Trouble::TryAgain))),
         }
     }
+}
+
+fn waiting_count(waiting: &Option<(SessionId, Vec<Input>)>) -> usize {
+    waiting.as_ref().map_or(0, |(_, inputs)| inputs.len())
 }

@@ -98,7 +98,10 @@ impl Hop {
 /// When a gateway read the first frame among these inputs; nothing if none of them came from one.
 pub(crate) fn received(inputs: &[Input]) -> Option<Timestamp> {
     let frames = inputs.iter().filter(|input| match input.kind {
-        InputKind::Tick | InputKind::Outcome { .. } | InputKind::GatewayLost { .. } => false,
+        InputKind::Tick
+        | InputKind::Erase
+        | InputKind::Outcome { .. }
+        | InputKind::GatewayLost { .. } => false,
         InputKind::Attach(_)
         | InputKind::Say(_)
         | InputKind::Detach { .. }

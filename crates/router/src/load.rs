@@ -55,6 +55,8 @@ pub(crate) struct Loaded {
     pub(crate) recent: Recent,
     /// Its last commit; nothing if there was none.
     pub(crate) origin: Option<Origin>,
+    /// The store says that it is erased, and it is not yet, or not wholly.
+    pub(crate) is_to_be_erased: bool,
 }
 
 /// What a commit belongs to.
@@ -122,13 +124,54 @@ pub(crate) async fn load<L: Log, S: Store, B>(
     key: &Key,
     known: Option<Known>,
 ) -> Result<Loaded, LoadError> {
+    let is_fresh = shared.fresh.has(key.session);
+    let erasure = async {
+        if is_fresh {
+            return None;
+        }
+        match shared.briefly(shared.store.erasure(&key.app, key.session)).await {
+            Ok(erasure) => erasure.map(|erasure| !erasure.certificate.is_empty()),
+            Err(cause) => {
+                debug!(app = %key.app, session = %key.session, cause = crate::metrics::chain(&cause), "the history could not be asked whether the session is erased");
+                None
+            }
+        }
+    };
+    let (loaded, erasure) = tokio::join!(load_stable(shared, key, known), erasure);
+    let loaded = loaded?;
+    Ok(match erasure {
+        Some(is_finished) => erased(loaded, is_finished),
+        None => loaded,
+    })
+}
+
+/// A session of which the store says that it is erased. If nothing of it can be found, nothing may begin under its
+/// name either.
+fn erased(loaded: Loaded, is_finished: bool) -> Loaded {
+    let (id, state) = (loaded.session.id(), loaded.session.state());
+    if state.visitor.is_some() || (state.erased && !is_finished) {
+        return Loaded { is_to_be_erased: true, ..loaded };
+    }
+    let state = State { ended: true, erased: true, ..state.clone() };
+    Loaded { session: Session::restore(id, state), ..loaded }
+}
+
+async fn load_stable<L: Log, S: Store, B>(
+    shared: &Shared<L, S, B>,
+    key: &Key,
+    known: Option<Known>,
+) -> Result<Loaded, LoadError> {
     for _ in 0..MOVED_MAX {
         let Some(tried) = caught(try_load(shared, key, known)).await else {
             shared.metrics.panic_caught();
             return Err(LoadError::Panicked);
         };
-        if let Some(loaded) = tried? {
+        if let Some(mut loaded) = tried? {
             shared.fresh.begun(key.session);
+            if loaded.session.state().erased {
+                // What is still in the log of the time before.
+                loaded.recent = Recent::default();
+            }
             return Ok(loaded);
         }
     }
@@ -169,7 +212,13 @@ async fn try_load<L: Log, S: Store, B>(
         let (session, recent) = all_stored(shared, key, &row).await?;
         let session = renewed(shared, session, [Some(origin.epoch), known.map(|known| known.0)]);
         warn!(app = %key.app, session = %key.session, epoch = %session.state().epoch, "the history is ahead of the log; the session begins a new numbering");
-        return Ok(Some(Loaded { session, head: Some(head), recent, origin: Some(origin) }));
+        return Ok(Some(Loaded {
+            session,
+            head: Some(head),
+            recent,
+            origin: Some(origin),
+            is_to_be_erased: false,
+        }));
     }
     let origin = Origin { epoch: end.epoch, log: end.log };
     let ahead = known.filter(|known| *known > (end.epoch, end.n));
@@ -180,7 +229,13 @@ async fn try_load<L: Log, S: Store, B>(
     } else {
         session
     };
-    Ok(Some(Loaded { session, head: Some(head), recent, origin: Some(origin) }))
+    Ok(Some(Loaded {
+        session,
+        head: Some(head),
+        recent,
+        origin: Some(origin),
+        is_to_be_erased: false,
+    }))
 }
 
 /// A session that the log has no record of.
@@ -194,7 +249,13 @@ async fn from_store<L: Log, S: Store, B>(
         let epoch = shared.clock.now().as_secs();
         let epoch = known.map_or(epoch, |(before, _)| epoch.max(before.0.saturating_add(1)));
         let session = Session::new(key.session, Epoch(epoch));
-        return Ok(Loaded { session, head: None, recent: Recent::default(), origin: None });
+        return Ok(Loaded {
+            session,
+            head: None,
+            recent: Recent::default(),
+            origin: None,
+            is_to_be_erased: false,
+        });
     };
     let origin = Some(Origin { epoch: row.epoch, log: row.log });
     let is_last = known.is_none_or(|known| known == (row.epoch, row.projected));
@@ -204,12 +265,18 @@ async fn from_store<L: Log, S: Store, B>(
     {
         let state = decode_snapshot_by(&row.state, shared.logic)?;
         let session = Session::restore(key.session, state);
-        return Ok(Loaded { session, head: None, recent: Recent::default(), origin });
+        return Ok(Loaded {
+            session,
+            head: None,
+            recent: Recent::default(),
+            origin,
+            is_to_be_erased: false,
+        });
     }
     let (session, recent) = all_stored(shared, key, &row).await?;
     let session = renewed(shared, session, [Some(row.epoch), known.map(|known| known.0)]);
     info!(app = %key.app, session = %key.session, epoch = %session.state().epoch, "the log no longer has the session; it begins a new numbering");
-    Ok(Loaded { session, head: None, recent, origin })
+    Ok(Loaded { session, head: None, recent, origin, is_to_be_erased: false })
 }
 
 /// The session of a row, and of whatever events the store has beyond it: they are shown to everybody, so

@@ -181,6 +181,15 @@ pub(crate) fn answer_trouble(command: Command, trouble: Trouble) {
             let _ = answer.send(reply);
         }
         Command::Fetch { answer, .. } => drop(answer),
+        Command::Whose { answer } => drop(answer),
+        Command::Erase { answer } => {
+            let kind = match trouble {
+                Trouble::Damaged => pb::erase_reply::Kind::Damaged(true),
+                Trouble::TryAgain => pb::erase_reply::Kind::TryAgainMs(TRY_AGAIN_MS),
+                Trouble::Moved => pb::erase_reply::Kind::TryAgainMs(MOVED_MS),
+            };
+            let _ = answer.send(pb::EraseReply { kind: Some(kind) });
+        }
         Command::Signal { .. }
         | Command::Tick
         | Command::Row

@@ -7,7 +7,7 @@ use prost::Message;
 use stentor_cluster::{Effects, Fanout, Log, Ownership, PublishOutcome};
 use stentor_postoffice::{Effect, State};
 use stentor_store::Store;
-use stentor_types::{ConnectionId, Control, GatewayId, Role, Timestamp, UserKey};
+use stentor_types::{ConnectionId, Control, EventNumber, GatewayId, Role, Timestamp, UserKey};
 use stentor_wire::{CommitRecord, connection_to_pb, pb, role_to_pb, session_to_bytes};
 
 use crate::{
@@ -31,7 +31,7 @@ pub(crate) async fn settle<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     let shared = actor.actors.shared();
     shared.metrics.events_committed(record.commit.events.len());
     note_receivers(actor);
-    let sent = fan_out(actor, &record.events);
+    let sent = fan_out(actor, &record.events, record.commit.last());
     shared.hops.note(Hop {
         session: actor.key.session,
         epoch: record.commit.epoch,
@@ -93,9 +93,10 @@ pub(crate) fn list<L: Log, S: Store, B: Fanout + Effects + Ownership>(
 }
 
 /// Sends one message to each gateway that holds a connection of the session.
-fn fan_out<L: Log, S: Store, B: Fanout + Effects + Ownership>(
+pub(crate) fn fan_out<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     actor: &Actor<'_, L, S, B>,
     events: &[Bytes],
+    head: EventNumber,
 ) -> Sent {
     let shared = actor.actors.shared();
     let state = actor.session.state();
@@ -108,7 +109,7 @@ fn fan_out<L: Log, S: Store, B: Fanout + Effects + Ownership>(
             epoch: state.epoch.0,
             events: events.to_vec(),
             connections: connections.clone(),
-            head: state.n.0,
+            head: head.0,
             ..Default::default()
         };
         let outcome = Fanout::publish(&*shared.bus, gateway, message.encode_to_vec().into());

@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Show(flags::Show),
     /// Follow one message of a cluster on its way, with times.
     Explain(flags::Explain),
+    /// Erase all that was said and done in one session, for good, and print the certificate.
+    Erase(flags::Erase),
     /// List what a cluster has given up on: inputs that it was lost over, records that the history refuses.
     DeadLetters(flags::DeadLetters),
     /// Check what is kept: the data folder of a standalone, or log and database of a cluster.

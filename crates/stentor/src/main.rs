@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Command::Sessions(flags) => operate::sessions(&flags),
         Command::Show(flags) => operate::show(&flags),
         Command::Explain(flags) => operate::explain(&flags),
+        Command::Erase(flags) => operate::erase(&flags),
         Command::DeadLetters(flags) => operate::dead_letters(&flags),
         Command::Verify(flags) => check::verify(&flags),
     };

@@ -4,6 +4,7 @@
 //! holds nothing that a log file must not hold: no ids of users, no tokens, no Requests, no texts.
 
 mod dead_letters;
+mod erase;
 mod explain;
 mod fence;
 pub(crate) mod flags;
@@ -21,8 +22,8 @@ use std::{io, process::ExitCode};
 use serde_json::Value;
 
 pub(crate) use self::{
-    dead_letters::dead_letters, explain::explain, fence::fence, sessions::sessions, show::show,
-    upgrade::upgrade, verify::verify,
+    dead_letters::dead_letters, erase::erase, explain::explain, fence::fence, sessions::sessions,
+    show::show, upgrade::upgrade, verify::verify,
 };
 use crate::check::say;
 

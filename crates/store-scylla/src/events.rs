@@ -34,7 +34,11 @@ impl Connection {
         projection: Projection,
         life: impl Fn(Timestamp) -> Life,
     ) -> Result<(), RequestError> {
-        let Projection { app, session, events, row } = projection;
+        let Projection { app, session, mut events, mut row } = projection;
+        if let Some(erased) = self.erasure(&app, session).await? {
+            events.clear();
+            row = row.filter(|row| row.at >= erased.at);
+        }
         let id = session.to_string();
         let mut buckets: BTreeMap<i64, Vec<EventValues<'_>>> = BTreeMap::new();
         for event in &events {
@@ -95,7 +99,7 @@ impl Connection {
     }
 
     /// The buckets of that range that may have events, in order.
-    async fn buckets(
+    pub(crate) async fn buckets(
         &self,
         app: &str,
         session: &str,

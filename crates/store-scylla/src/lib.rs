@@ -15,6 +15,7 @@ mod state;
 mod store;
 
 mod connect;
+mod erasing;
 mod events;
 mod expiry;
 mod listings;

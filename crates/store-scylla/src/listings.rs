@@ -40,8 +40,13 @@ impl Connection {
         let (app, session, at) = (app.as_str(), listing.session.to_string(), listing.at);
         let statements = self.statements();
         let values = (app, &session[..]);
-        let before =
-            self.first::<(i64,)>(Kind::ReadListing, &statements.listing_time, values).await?;
+        let (before, erased) = tokio::try_join!(
+            self.first::<(i64,)>(Kind::ReadListing, &statements.listing_time, values),
+            self.first::<(i64, Vec<u8>)>(Kind::ReadListing, &statements.erasure, values),
+        )?;
+        if erased.is_some() {
+            return Ok(());
+        }
         let before = before.map(|(before,)| Timestamp(number(before)));
         if before.is_some_and(|before| before >= at) {
             return Ok(());

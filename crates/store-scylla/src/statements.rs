@@ -49,6 +49,11 @@ pub(crate) struct Statements {
     pub(crate) put_day: PreparedStatement,
     pub(crate) days: PreparedStatement,
 
+    pub(crate) put_erasure: PreparedStatement,
+    pub(crate) erasure: PreparedStatement,
+    pub(crate) forget_events: PreparedStatement,
+    pub(crate) forget_listings: PreparedStatement,
+
     pub(crate) probe: PreparedStatement,
 }
 
@@ -178,6 +183,22 @@ impl Statements {
             )
             .await?,
             days: keys("SELECT day FROM {ks}.listing_days WHERE app = ? AND day <= ?").await?,
+            put_erasure: write(
+                "INSERT INTO {ks}.erasures (app, session, at, erasure) \
+                 VALUES (?, ?, ?, ?) USING TIMESTAMP ?",
+            )
+            .await?,
+            erasure: keys("SELECT at, erasure FROM {ks}.erasures WHERE app = ? AND session = ?")
+                .await?,
+            forget_events: write(
+                "DELETE FROM {ks}.messages USING TIMESTAMP ? \
+                 WHERE app = ? AND session = ? AND bucket = ?",
+            )
+            .await?,
+            forget_listings: write(
+                "DELETE FROM {ks}.listings USING TIMESTAMP ? WHERE app = ? AND session = ?",
+            )
+            .await?,
             probe: {
                 let text = "SELECT version FROM {ks}.schema_versions WHERE version = 1";
                 let mut probe = keys(text).await?;

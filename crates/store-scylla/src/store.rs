@@ -1,17 +1,21 @@
 //! The store itself: the port, handed to the modules that know one table each.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use prometheus::Registry;
 use stentor_store::{
-    DirectoryRow, Listing, Projection, SessionRow, Store, StoreError, StoredEvent,
+    DirectoryRow, Erasure, Listing, Projection, SessionRow, Store, StoreError, StoredEvent,
 };
 use stentor_types::{AppId, EventNumber, SessionId, Timestamp, UserKey};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     connect::{self, Reporter},
+    erasing,
     metrics::Metrics,
     options::{InvalidOption, Options, Retention},
     request::{Connection, RequestError},
@@ -177,6 +181,39 @@ impl Store for ScyllaStore {
     ) -> Result<Vec<Listing>, StoreError> {
         let read = async { self.connection()?.listings(app, before, limit).await };
         read.await.map_err(|cause: RequestError| cause.about(app))
+    }
+
+    async fn erase(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        erasure: Erasure,
+    ) -> Result<(), StoreError> {
+        let write = async { self.connection()?.put_erasure(app, session, &erasure).await };
+        write.await.map_err(|cause: RequestError| cause.about(&session))
+    }
+
+    async fn erasure(
+        &self,
+        app: &AppId,
+        session: SessionId,
+    ) -> Result<Option<Erasure>, StoreError> {
+        let read = async { self.connection()?.erasure(app, session).await };
+        read.await.map_err(|cause: RequestError| cause.about(&session))
+    }
+
+    async fn forget(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let write = async { self.connection()?.forget(app, session, at).await };
+        write.await.map_err(|cause: RequestError| cause.about(&session))
+    }
+
+    fn gone_after(&self, app: &AppId) -> Option<Duration> {
+        (self.retention)(app).map(erasing::gone_after)
     }
 
     /// Nothing to do where everything is written with a time to live that ends by then: the database forgets

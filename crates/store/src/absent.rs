@@ -1,9 +1,13 @@
 //! No store at all: for clusters without a database, which remember as far as their log reaches.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use stentor_types::{AppId, EventNumber, SessionId, Timestamp, UserKey};
 
-use crate::port::{DirectoryRow, Listing, Projection, SessionRow, Store, StoreError, StoredEvent};
+use crate::port::{
+    DirectoryRow, Erasure, Listing, Projection, SessionRow, Store, StoreError, StoredEvent,
+};
 
 /// Takes everything and keeps nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,6 +66,22 @@ impl Store for NoStore {
         _: usize,
     ) -> Result<Vec<Listing>, StoreError> {
         Ok(Vec::new())
+    }
+
+    async fn erase(&self, _: &AppId, _: SessionId, _: Erasure) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn erasure(&self, _: &AppId, _: SessionId) -> Result<Option<Erasure>, StoreError> {
+        Ok(None)
+    }
+
+    async fn forget(&self, _: &AppId, _: SessionId, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn gone_after(&self, _: &AppId) -> Option<Duration> {
+        Some(Duration::ZERO)
     }
 
     async fn expire(&self, _: &AppId, _: Timestamp) -> Result<u64, StoreError> {

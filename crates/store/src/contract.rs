@@ -7,6 +7,7 @@
     reason = "a contract is a test: it panics where an implementation breaks it"
 )]
 
+mod erasing;
 mod listings;
 
 use std::pin::Pin;
@@ -16,6 +17,10 @@ use stentor_types::{
     AppId, Epoch, EventNumber, Incarnation, PlacementKey, SessionId, Timestamp, UserKey,
 };
 
+pub use self::erasing::{
+    an_erased_session_is_forgotten_and_no_other,
+    cluster_26_nothing_late_brings_an_erased_session_back, of_two_erasures_the_later_time_stays,
+};
 pub use self::listings::{
     a_list_goes_on_after_a_place_that_nobody_has, a_session_has_one_place,
     expiry_removes_many_listings, expiry_removes_older_listings,
@@ -50,6 +55,9 @@ pub async fn all<S: Store>(make: impl AsyncFn() -> S) {
         |store| Box::pin(lists_of_apps_do_not_mix(store)),
         |store| Box::pin(expiry_removes_older_listings(store)),
         |store| Box::pin(expiry_removes_many_listings(store)),
+        |store| Box::pin(an_erased_session_is_forgotten_and_no_other(store)),
+        |store| Box::pin(cluster_26_nothing_late_brings_an_erased_session_back(store)),
+        |store| Box::pin(of_two_erasures_the_later_time_stays(store)),
     ];
     for rule in rules {
         rule(&make().await).await;

@@ -10,5 +10,5 @@ pub mod memory;
 mod port;
 
 pub use self::port::{
-    DirectoryRow, Listing, Projection, SessionRow, Store, StoreError, StoredEvent,
+    DirectoryRow, Erasure, Listing, Projection, SessionRow, Store, StoreError, StoredEvent,
 };

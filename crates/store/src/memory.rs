@@ -5,12 +5,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use stentor_types::{AppId, EventNumber, SessionId, Timestamp, UserKey};
 
-use crate::port::{DirectoryRow, Listing, Projection, SessionRow, Store, StoreError, StoredEvent};
+use crate::port::{
+    DirectoryRow, Erasure, Listing, Projection, SessionRow, Store, StoreError, StoredEvent,
+};
 
 /// A store in memory.
 #[derive(Debug, Default)]
@@ -24,6 +27,7 @@ struct Inner {
     listings: BTreeMap<(AppId, SessionId), Listing>,
     /// The same sessions, as they stand in lists.
     places: BTreeMap<AppId, BTreeSet<Reverse<(Timestamp, SessionId)>>>,
+    erasures: BTreeMap<(AppId, SessionId), Erasure>,
 }
 
 // === impl MemoryStore ===
@@ -44,14 +48,15 @@ impl Store for MemoryStore {
     async fn project(&self, projection: Projection) -> Result<(), StoreError> {
         let Projection { app, session, events, row } = projection;
         self.with(|inner| {
-            for event in events {
+            let erased = inner.erasures.get(&(app.clone(), session)).map(|erasure| erasure.at);
+            for event in events.into_iter().filter(|_| erased.is_none()) {
                 let slot = inner.events.entry((app.clone(), session, event.n));
                 let kept = slot.or_insert_with(|| event.clone());
                 if kept.at < event.at {
                     *kept = event;
                 }
             }
-            if let Some(row) = row {
+            if let Some(row) = row.filter(|row| erased.is_none_or(|erased| row.at >= erased)) {
                 let kept = inner.sessions.entry((app, session)).or_insert_with(|| row.clone());
                 if kept.at < row.at {
                     *kept = row;
@@ -114,6 +119,9 @@ impl Store for MemoryStore {
         listing: Bytes,
     ) -> Result<(), StoreError> {
         self.with(|inner| {
+            if inner.erasures.contains_key(&(app.clone(), session)) {
+                return;
+            }
             let kept = inner.listings.get(&(app.clone(), session));
             if kept.is_some_and(|kept| kept.at >= at) {
                 return;
@@ -150,6 +158,54 @@ impl Store for MemoryStore {
                 .filter_map(|Reverse((_, id))| inner.listings.get(&(app.clone(), *id)).cloned());
             listings.take(limit).collect()
         }))
+    }
+
+    async fn erase(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        erasure: Erasure,
+    ) -> Result<(), StoreError> {
+        self.with(|inner| {
+            let slot = inner.erasures.entry((app.clone(), session));
+            let kept = slot.or_insert_with(|| erasure.clone());
+            if kept.at < erasure.at {
+                *kept = erasure;
+            }
+        });
+        Ok(())
+    }
+
+    async fn erasure(
+        &self,
+        app: &AppId,
+        session: SessionId,
+    ) -> Result<Option<Erasure>, StoreError> {
+        Ok(self.with(|inner| inner.erasures.get(&(app.clone(), session)).cloned()))
+    }
+
+    async fn forget(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let key = (app.clone(), session);
+        self.with(|inner| {
+            inner.events.retain(|(of, id, _), _| (of, *id) != (app, session));
+            if inner.sessions.get(&key).is_some_and(|row| row.at < at) {
+                inner.sessions.remove(&key);
+            }
+            let listing = inner.listings.remove(&key);
+            if let (Some(listing), Some(places)) = (listing, inner.places.get_mut(app)) {
+                places.remove(&Reverse((listing.at, session)));
+            }
+        });
+        Ok(())
+    }
+
+    fn gone_after(&self, _: &AppId) -> Option<Duration> {
+        Some(Duration::ZERO)
     }
 
     async fn expire(&self, app: &AppId, before: Timestamp) -> Result<u64, StoreError> {

@@ -1,6 +1,6 @@
 //! The port itself.
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, time::Duration};
 
 use bytes::Bytes;
 use stentor_types::{AppId, Epoch, EventNumber, Incarnation, SessionId, Timestamp, UserKey};
@@ -51,6 +51,15 @@ pub struct Listing {
     pub session: SessionId,
     /// What is shown, encoded.
     pub listing: Bytes,
+}
+
+/// What is known of the erasure of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    /// Time of the commit that erased it; until there is one, of the last commit before.
+    pub at: Timestamp,
+    /// What the certificate says, encoded; empty until everything is done.
+    pub certificate: Bytes,
 }
 
 /// What the projector writes for one session.
@@ -173,6 +182,44 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         before: Option<(Timestamp, SessionId)>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Listing>, StoreError>> + Send;
+
+    /// A session is erased. From then on nothing brings it back: of what is written afterwards, however late, its
+    /// events and its place in lists are dropped, and so are rows that are older than the erasure. What is
+    /// there stays until [`Self::forget`]. Of two erasures the later one stays. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] or [`StoreError::Fatal`].
+    fn erase(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        erasure: Erasure,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The erasure of a session, if it is erased.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    fn erasure(
+        &self,
+        app: &AppId,
+        session: SessionId,
+    ) -> impl Future<Output = Result<Option<Erasure>, StoreError>> + Send;
+
+    /// Removes the events of an erased session, its place in lists, and its row, if that is older than `at`, the time of its
+    /// erasure. May be done again. Durable when it returns.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    fn forget(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// How long after [`Self::forget`] the bytes are gone from the disk at the latest; nothing if that is not known.
+    fn gone_after(&self, app: &AppId) -> Option<Duration>;
 
     /// Removes events of an app whose commit is older than `before`, and rows, directories and listings whose
     /// time is before it. Returns how many events went.

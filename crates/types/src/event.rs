@@ -239,6 +239,9 @@ pub enum EventKind {
         /// What it said, without secrets, where somebody should look at it.
         body: Bytes,
     },
+    /// What was said and done in the session until now is erased: of all events up to this one, itself included,
+    /// only the numbers are left. Nothing follows it.
+    Erased,
     /// Something that a later version wrote. It has a number and a stamp, and is passed on untouched.
     Unknown,
 }
@@ -343,6 +346,8 @@ pub enum RejectCode {
     NoSession,
     /// What it says makes no sense, or is too long.
     Malformed,
+    /// What was in the session is erased, and nothing may be added.
+    Erased,
 }
 
 // === impl Permissions ===

@@ -69,6 +69,8 @@ pub enum InputKind {
         /// Who.
         user: UserKey,
     },
+    /// All that was said and done is to be erased, for good.
+    Erase,
     /// A deadline may have passed.
     Tick,
 }

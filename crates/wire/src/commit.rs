@@ -17,7 +17,9 @@ use crate::{
 /// Format of the records that this version writes, and the highest that it reads.
 pub const FORMAT: u32 = 1;
 /// Version of the rules by which this version decides.
-pub const LOGIC: u32 = 1;
+pub const LOGIC: u32 = 2;
+/// The first version of the rules that knows what an erased session is.
+pub const ERASING: u32 = 2;
 
 /// A commit, and what ties it to its place in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -153,6 +153,7 @@ pub const fn reject_to_pb(code: RejectCode) -> pb::RejectCode {
         RejectCode::Expired => pb::RejectCode::Expired,
         RejectCode::NoSession => pb::RejectCode::NoSession,
         RejectCode::Malformed => pb::RejectCode::Malformed,
+        RejectCode::Erased => pb::RejectCode::Erased,
     }
 }
 
@@ -165,6 +166,7 @@ pub(crate) fn reject_from_pb(code: i32) -> RejectCode {
         Ok(pb::RejectCode::Expired) => RejectCode::Expired,
         Ok(pb::RejectCode::NoSession) => RejectCode::NoSession,
         Ok(pb::RejectCode::Malformed) => RejectCode::Malformed,
+        Ok(pb::RejectCode::Erased) => RejectCode::Erased,
         Ok(pb::RejectCode::NotPermitted) | Err(_) => RejectCode::NotPermitted,
     }
 }

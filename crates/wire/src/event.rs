@@ -171,6 +171,7 @@ fn encode_kind(kind: &EventKind) -> Option<Kind> {
             code: reject_to_pb(*code).into(),
             body: body.clone(),
         }),
+        EventKind::Erased => Kind::Erased(pb::Erased {}),
         EventKind::Unknown => return None,
     })
 }
@@ -287,6 +288,7 @@ fn decode_kind(kind: Kind) -> Result<EventKind, DecodeError> {
         Kind::Ended(ended) => {
             EventKind::Ended { user: user_key(&ended.user)?, alias: alias(&ended.alias) }
         }
+        Kind::Erased(_) => EventKind::Erased,
         Kind::ControlChanged(changed) => EventKind::ControlChanged {
             control: decode_control(changed.control.as_ref())?,
             epoch: ControlEpoch(changed.epoch),

@@ -15,7 +15,9 @@ mod letter;
 mod snapshot;
 
 pub use self::{
-    commit::{CommitRecord, FORMAT, LOGIC, decode_commit, decode_commit_by, encode_commit},
+    commit::{
+        CommitRecord, ERASING, FORMAT, LOGIC, decode_commit, decode_commit_by, encode_commit,
+    },
     convert::{
         app_id, client_instance, client_to_bytes, clock_from_pb, clock_to_pb, connection_from_pb,
         connection_to_pb, failure_from_pb, failure_to_pb, reject_to_pb, role_from_pb, role_to_pb,

@@ -107,6 +107,7 @@ pub fn encode_snapshot_for(state: &State, min_logic: u32) -> Bytes {
             tell_at: waiting.tell_at.map_or(0, |at| at.0),
         }),
         ended: state.ended,
+        erased: state.erased,
         covered: state.covered.as_ref().map(encode_covered),
         lapsed: lapsed.collect(),
         // The field itself is newer than the first version, and not written while that may still read.
@@ -180,6 +181,7 @@ pub fn decode_snapshot_by(bytes: &Bytes, logic: u32) -> Result<State, DecodeErro
         tell_at: (waiting.tell_at > 0).then_some(Timestamp(waiting.tell_at)),
     });
     state.ended = snapshot.ended;
+    state.erased = snapshot.erased;
     state.covered = snapshot.covered.map(decode_covered).transpose()?;
     for lapsed in snapshot.lapsed {
         state.lapsed.insert(user_key(&lapsed.user)?, lapsed.display_name);

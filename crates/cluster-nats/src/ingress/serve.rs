@@ -98,7 +98,7 @@ impl Serving {
 
 impl Service {
     /// Inputs of the loop:
-    /// - requests: from gateways, from connectors, and from operators, who may only ask;
+    /// - requests: from gateways, from connectors, and from operators, who may ask and erase;
     /// - open: answers of the router;
     /// - give up: nothing more comes from the router.
     ///
@@ -117,11 +117,11 @@ impl Service {
         let mut has_given_up = false;
         loop {
             tokio::select! {
-                Some(request) = gateways.next() => self.take(request).await,
-                Some(request) = connectors.next() => self.take(request).await,
+                Some(request) = gateways.next() => self.take(request, false).await,
+                Some(request) = connectors.next() => self.take(request, false).await,
                 Some(request) = operators.next() => {
-                    if only_asks(&request) {
-                        self.take(request).await;
+                    if is_an_operators(&request) {
+                        self.take(request, true).await;
                     }
                 }
                 Some((reply, answer)) = self.open.next() => self.answer(reply, answer).await,
@@ -139,7 +139,7 @@ impl Service {
         }
     }
 
-    async fn take(&mut self, message: Message) {
+    async fn take(&mut self, message: Message, operator: bool) {
         let Some(reply) = message.reply else { return };
         // This process or its line was away: what waited meanwhile has been asked again, perhaps of
         // somebody else, and is no longer this router's to answer.
@@ -148,8 +148,8 @@ impl Service {
             return;
         }
         let (answer, answered) = oneshot::channel();
-        let request =
-            IngressRequest { partition: self.partition, request: message.payload, answer };
+        let (partition, request) = (self.partition, message.payload);
+        let request = IngressRequest { partition, request, operator, answer };
         let is_taken = !self.finish.is_cancelled()
             && self.open.len() < OPEN_MAX
             && self.desk.requests.try_send(request).is_ok();
@@ -205,10 +205,11 @@ impl Service {
     }
 }
 
-/// Whether a request changes nothing. Whoever may do no more than look must not act for a visitor.
-fn only_asks(message: &Message) -> bool {
+/// Whether a request is one of those that operators have. None of them acts for a visitor.
+fn is_an_operators(message: &Message) -> bool {
+    use pb::request::Kind;
     let request = pb::Request::decode(message.payload.clone());
-    request.is_ok_and(|request| matches!(request.kind, Some(pb::request::Kind::Explain(_))))
+    request.is_ok_and(|request| matches!(request.kind, Some(Kind::Explain(_) | Kind::Erase(_))))
 }
 
 // === impl Answering ===
@@ -241,10 +242,13 @@ mod tests {
     }
 
     #[test]
-    fn s17_an_operator_may_ask_and_cannot_act() {
-        let asks =
-            |kind| only_asks(&message(pb::Request { kind, ..Default::default() }.encode_to_vec()));
+    fn s17_an_operator_may_ask_and_erase_and_cannot_act() {
+        let asks = |kind| {
+            let request = pb::Request { kind, ..Default::default() };
+            is_an_operators(&message(request.encode_to_vec()))
+        };
         assert!(asks(Some(Kind::Explain(pb::ExplainRequest::default()))));
+        assert!(asks(Some(Kind::Erase(pb::EraseRequest::default()))));
         for kind in [
             Kind::Connection(pb::ConnectionRequest::default()),
             Kind::Outcome(pb::OutcomeRequest::default()),
@@ -255,6 +259,6 @@ mod tests {
             assert!(!asks(Some(kind)));
         }
         assert!(!asks(None));
-        assert!(!only_asks(&message(vec![0xff])));
+        assert!(!is_an_operators(&message(vec![0xff])));
     }
 }

@@ -40,6 +40,7 @@ export class Transcript {
   /** Shows an event. */
   add(event) {
     const { kind, at, who, from, name, turn } = event;
+    if (kind === "erased") return this.#erased(at);
     if (name) this.#names.set(who ?? from, name);
     const row = this.#row(event);
     if (kind === "stepIn") this.control.add(who);
@@ -60,6 +61,13 @@ export class Transcript {
     row.dataset.n = event.n;
     this.#insert(row);
     if (nearEnd || event.from === this.you) this.toEnd();
+  }
+
+  /** Of what was shown nothing may stay, names included. */
+  #erased(at) {
+    this.#names.clear();
+    this.reset({ ended: true }, this.you);
+    this.#insert(line("What was said here was erased", at));
   }
 
   /** Shows what has no receipt yet, behind everything else. */

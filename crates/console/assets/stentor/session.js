@@ -250,6 +250,14 @@ export class Session extends Emitter {
     if (frame.n > this.n + 1) return this.begin();
     this.n = frame.n;
     this.emit("event", frame);
+    if (frame.kind === "erased") this.#erased();
+  }
+
+  /** Nothing is left of it. Under a name of ours a new one begins, and takes what is unsent. */
+  #erased() {
+    if (!this.#which.name) return;
+    this.sid = this.epoch = undefined;
+    this.begin();
   }
 
   #say(what) {

@@ -37,6 +37,7 @@ impl Tables {
             Table::Directories => &self.directories,
             Table::Listings => &self.listings,
             Table::Places => &self.places,
+            Table::Erasures => &self.erasures,
         }
     }
 }

@@ -146,6 +146,9 @@ impl Worker {
         match change {
             Change::Put { table, key, value } => {
                 let at = values::take(&mut &value[..]).ok();
+                if is_erased(&self.tables, overlay, (*table, key), at) {
+                    return;
+                }
                 if overlay.at(&self.tables, *table, key) < at {
                     batch.insert(self.tables.of(*table), key.clone(), values::seal(key, value));
                     overlay.set(*table, key.clone(), at);
@@ -185,6 +188,9 @@ impl Worker {
         listing: &[u8],
     ) {
         let key = keys::session(app, session);
+        if overlay.at(&self.tables, Table::Erasures, &key).is_some() {
+            return;
+        }
         let kept = overlay.at(&self.tables, Table::Listings, &key);
         if kept >= Some(at.0) {
             return;
@@ -254,5 +260,20 @@ impl Worker {
         if let Err(cause) = mark.write(self.tables.folder.path(), closed) {
             warn!(%cause, "the watermark could not be written");
         }
+    }
+}
+
+/// Whether a value belongs to a session that is erased, and is not what is left of it.
+fn is_erased(
+    tables: &Tables,
+    overlay: &Overlay,
+    (table, key): (Table, &[u8]),
+    at: Option<u64>,
+) -> bool {
+    let erased = |session: &[u8]| overlay.at(tables, Table::Erasures, session);
+    match table {
+        Table::Events => keys::split_event(key).is_some_and(|session| erased(session).is_some()),
+        Table::Sessions => erased(key).is_some_and(|erased| at < Some(erased)),
+        Table::Directories | Table::Listings | Table::Places | Table::Erasures => false,
     }
 }

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{
     inbound::Inbound,
-    member::{Asked, FUTILE_MAX, GONE, Member, STALE},
+    member::{Asked, ERASED, FUTILE_MAX, GONE, Member, STALE},
     shown::Shown,
 };
 use crate::{
@@ -219,6 +219,9 @@ impl<B: Ingress> Member<B> {
                 return if self.futile < FUTILE_MAX { Ok(false) } else { Err(STALE) };
             }
             Some(Kind::TryAgainMs(_)) => return Ok(false),
+            Some(Kind::Rejected(code)) if code == i32::from(pb::RejectCode::Erased) => {
+                return Err(ERASED);
+            }
             _ => self.refuse(Refusal::Message, frames),
         }
         self.futile = 0;

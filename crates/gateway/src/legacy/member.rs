@@ -301,7 +301,7 @@ impl<B: Ingress> Member<B> {
             return Ok(());
         }
         let missing = shown.show(&batch, viewer, &app, frames);
-        if missing != Missing::Nothing {
+        if missing != Missing::Nothing && missing != Missing::Erased {
             shown.put_back([batch]);
         }
         self.fetch(missing)
@@ -388,6 +388,13 @@ const UNVOUCHED: Closing = Closing {
     code: CloseCode::Policy,
     text: "the token has expired or was revoked",
     reason: CloseReason::Refused,
+};
+
+/// What the widget shows is erased: it comes back, and to another session.
+pub(super) const ERASED: Closing = Closing {
+    code: CloseCode::Restart,
+    text: "this conversation was erased; come back for a new one",
+    reason: CloseReason::Stale,
 };
 
 /// Only a new attachment helps; the widget comes back by itself.

@@ -12,7 +12,7 @@ use stentor_wire::{pb, session_to_bytes};
 
 use super::{
     inbound::Inbound,
-    member::{FUTILE_MAX, Member, STALE},
+    member::{ERASED, FUTILE_MAX, Member, STALE},
     shown::Missing,
 };
 use crate::{
@@ -100,6 +100,7 @@ impl<B: Ingress> Member<B> {
         match missing {
             Missing::Nothing => Ok(()),
             Missing::Everything => Err(STALE),
+            Missing::Erased => Err(ERASED),
             Missing::Events(from, to) => {
                 self.fetch_events(from, to);
                 Ok(())

@@ -49,6 +49,8 @@ pub(super) enum Missing {
     Events(EventNumber, EventNumber),
     /// The numbering began anew.
     Everything,
+    /// All of it, for good: it was erased.
+    Erased,
 }
 
 // === impl Shown ===
@@ -156,6 +158,9 @@ impl Shown {
         if batch.epoch != self.epoch {
             // A late one of the old numbering is over; a new numbering has to be attached to.
             return if batch.epoch > self.epoch { Missing::Everything } else { Missing::Nothing };
+        }
+        if batch.events.iter().any(|event| event.kind == EventKind::Erased) {
+            return Missing::Erased;
         }
         for event in &batch.events {
             if event.n <= self.last {

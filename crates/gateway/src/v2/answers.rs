@@ -212,6 +212,7 @@ fn code(kind: Option<&Kind>) -> Code {
             Ok(Reject::NotInControl) => Code::NotInControl,
             Ok(Reject::Expired) => Code::Expired,
             Ok(Reject::NoSession) => Code::NoSession,
+            Ok(Reject::Erased) => Code::Erased,
             Ok(Reject::Malformed) => Code::Malformed,
             Ok(Reject::NotPermitted) | Err(_) => Code::Forbidden,
         },

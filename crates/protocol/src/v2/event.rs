@@ -102,6 +102,8 @@ enum Kind<'a> {
     Ended {
         who: &'a str,
     },
+    /// What was said and done is erased, this event included.
+    Erased,
     System,
     Withheld,
 }
@@ -233,6 +235,7 @@ fn kind<'a>(session: &SessionId, event: &'a Event) -> Kind<'a> {
             Kind::Control { people }
         }
         EventKind::Ended { alias, .. } => Kind::Ended { who: alias.as_str() },
+        EventKind::Erased => Kind::Erased,
         EventKind::Opened { .. }
         | EventKind::Attached { .. }
         | EventKind::Detached { .. }

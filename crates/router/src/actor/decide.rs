@@ -64,6 +64,7 @@ fn letter(key: &Key, kind: &InputKind) -> pb::DeadLetter {
         InputKind::Control(_) => "change of control",
         InputKind::Draft { .. } => "draft",
         InputKind::End { .. } => "end",
+        InputKind::Erase => "erasure",
         InputKind::Tick => "deadline",
     };
     let mut letter = pb::DeadLetter {

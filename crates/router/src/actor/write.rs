@@ -105,8 +105,16 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
             match self.append(&record, &after, &commit).await? {
                 Judged::Stored(sequence) => {
                     self.head = Some(sequence);
+                    let is_erased = after.state().erased && !self.session.state().erased;
+                    if is_erased {
+                        // Nobody is left in it afterwards who could be told.
+                        settle::fan_out(self, &record.events, record.commit.last());
+                    }
                     self.session = after;
                     self.written(&record);
+                    if is_erased {
+                        self.forget();
+                    }
                     if !commit.is_empty() {
                         settle::settle(self, &record, received).await;
                     }

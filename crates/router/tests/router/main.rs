@@ -9,6 +9,7 @@
 
 mod doubt;
 mod epochs;
+mod erasing;
 mod harness;
 mod memory;
 mod moody_store;

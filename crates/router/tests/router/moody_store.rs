@@ -1,14 +1,17 @@
 //! A store that can be told to fail.
 #![expect(unreachable_pub, reason = "a module of a test")]
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use stentor_store::{
-    DirectoryRow, Listing, Projection, SessionRow, Store, StoreError, StoredEvent,
+    DirectoryRow, Erasure, Listing, Projection, SessionRow, Store, StoreError, StoredEvent,
     memory::MemoryStore,
 };
 use stentor_types::{AppId, EventNumber, SessionId, Timestamp, UserKey};
@@ -24,6 +27,8 @@ pub struct MoodyStore {
     pub hangs: AtomicBool,
     /// Whose writes are refused.
     pub refuses: Mutex<Option<SessionId>>,
+    /// It removes nothing.
+    pub remembers: AtomicBool,
     /// Writes that were tried.
     pub writes: AtomicU64,
 }
@@ -127,6 +132,39 @@ impl Store for MoodyStore {
         limit: usize,
     ) -> Result<Vec<Listing>, StoreError> {
         self.ask().await?.listings(app, before, limit).await
+    }
+
+    async fn erase(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        erasure: Erasure,
+    ) -> Result<(), StoreError> {
+        self.ask().await?.erase(app, session, erasure).await
+    }
+
+    async fn erasure(
+        &self,
+        app: &AppId,
+        session: SessionId,
+    ) -> Result<Option<Erasure>, StoreError> {
+        self.ask().await?.erasure(app, session).await
+    }
+
+    async fn forget(
+        &self,
+        app: &AppId,
+        session: SessionId,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        if self.remembers.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("not now".into()));
+        }
+        self.ask().await?.forget(app, session, at).await
+    }
+
+    fn gone_after(&self, _: &AppId) -> Option<Duration> {
+        Some(Duration::from_secs(86_400))
     }
 
     async fn expire(&self, app: &AppId, before: Timestamp) -> Result<u64, StoreError> {

@@ -94,6 +94,22 @@ pub(crate) struct Explain {
     pub(crate) app: Option<AppId>,
 }
 
+/// Flags of `erase`.
+#[derive(Debug, Args)]
+pub(crate) struct Erase {
+    /// The session.
+    #[arg(value_parser = session)]
+    pub(crate) session: SessionId,
+    /// The data folder of a standalone that is not running; without it, the cluster of --config is asked.
+    #[arg(long, value_name = "DIR", requires = "app")]
+    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Its app; needed for a data folder, and when the log has forgotten it.
+    #[arg(long, value_parser = app)]
+    pub(crate) app: Option<AppId>,
+}
+
 /// Flags of `dead-letters`.
 #[derive(Debug, Args)]
 pub(crate) struct DeadLetters {

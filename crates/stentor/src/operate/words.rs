@@ -70,6 +70,7 @@ pub(super) fn words(session: &SessionId, event: &Event) -> String {
             format!("{} in control, control epoch {epoch}", control_of(session, control))
         }
         EventKind::Rejected { code, .. } => format!("a message is refused ({code:?})"),
+        EventKind::Erased => "what was said and done until now is erased".to_owned(),
         EventKind::Unknown => "something that a later version knows".to_owned(),
     };
     match event.audience {

@@ -163,6 +163,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
             code,
             body
         }),
+        Just(EventKind::Erased),
         Just(EventKind::Unknown),
     ]
 }
@@ -203,6 +204,7 @@ fn code() -> impl Strategy<Value = RejectCode> {
         RejectCode::Expired,
         RejectCode::NoSession,
         RejectCode::Malformed,
+        RejectCode::Erased,
     ])
 }
 

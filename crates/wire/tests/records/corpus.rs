@@ -85,6 +85,7 @@ fn the_corpus_holds_every_kind_of_event() {
         EventKind::SteppedIn { .. } => 19,
         EventKind::SteppedOut { .. } => 20,
         EventKind::Ended { .. } => 21,
+        EventKind::Erased => 22,
     };
     let kinds: std::collections::BTreeSet<i32> = record
         .commit
@@ -93,6 +94,6 @@ fn the_corpus_holds_every_kind_of_event() {
         .chain(&people.commit.events)
         .map(|event| name(&event.kind))
         .collect();
-    assert_eq!(kinds, (0..=21).collect());
+    assert_eq!(kinds, (0..=22).collect());
     assert!(record.snapshot.is_some_and(|snapshot| decode_snapshot(&snapshot).is_ok()));
 }
