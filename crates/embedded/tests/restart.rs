@@ -9,7 +9,7 @@
 
 use stentor_cluster::{Append, Appended, Entity, EntityKind, Header, Log};
 use stentor_embedded::{Embedded, OpenError, Options};
-use stentor_store::Store;
+use stentor_store::{Erasure, Projection, Store, StoredEvent};
 use stentor_types::{AppId, EventNumber, PlacementKey, Sequence, SessionId, Timestamp};
 
 fn entity(random: u128) -> Entity {
@@ -115,4 +115,51 @@ async fn a_log_that_came_back_shorter_than_it_was_is_refused() {
         matches!(refused, Err(OpenError::Shortened { found: 0, expected: 1, .. })),
         "{refused:?}"
     );
+}
+
+fn files_hold(folder: &std::path::Path, text: &str) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return files_hold(&path, text);
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        bytes.windows(text.len()).any(|part| part == text.as_bytes())
+    })
+}
+
+#[tokio::test]
+async fn cluster_26_the_bytes_of_an_erased_session_are_gone_from_the_files() {
+    const GONE: &str = "my deepest secret";
+    const STAYS: &str = "nothing to hide";
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let log = open(folder);
+    for (entity, text) in [(entity(1), GONE), (entity(2), STAYS)] {
+        let EntityKind::Session(id) = entity.kind else { panic!("a session") };
+        let said = Append { record: text.into(), ..append(&entity, None, 1) };
+        let judged = log.append(vec![said]).await.unwrap();
+        let [Appended::Stored(first)] = judged[..] else { panic!("{judged:?}") };
+        let header = Header { snapshot: true, ..append(&entity, None, 2).header };
+        let next = Append { header, ..append(&entity, Some(first), 2) };
+        log.append(vec![next]).await.unwrap();
+        let event = StoredEvent { n: EventNumber(1), at: Timestamp(1), event: text.into() };
+        let app = entity.app.clone();
+        let projection = Projection { app, session: id, events: vec![event], row: None };
+        log.project(projection).await.unwrap();
+        log.put_listing(&entity.app, id, Timestamp(1), text.into()).await.unwrap();
+    }
+    assert!(files_hold(folder, GONE) && files_hold(folder, STAYS));
+    let gone = entity(1);
+    let EntityKind::Session(id) = gone.kind else { panic!("a session") };
+    let erasure = Erasure { at: Timestamp(2), certificate: "done".into() };
+    Log::erase(&log, &gone, log.head(&gone).await.unwrap().unwrap().sequence).await.unwrap();
+    Store::erase(&log, &gone.app, id, erasure).await.unwrap();
+    log.forget(&gone.app, id, Timestamp(2)).await.unwrap();
+    assert!(!files_hold(folder, GONE), "only out of reach");
+    assert!(files_hold(folder, STAYS));
+    drop(log);
+    let log = open(folder);
+    assert!(!files_hold(folder, GONE));
+    assert!(log.erasure(&gone.app, id).await.unwrap().is_some());
 }

@@ -142,6 +142,12 @@ impl Nats {
         self.ready().await
     }
 
+    /// The folder in which the nodes keep what they have.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.options.folder.as_deref().unwrap_or_else(|| self.temporary.path())
+    }
+
     /// The URL that a client needs, with all nodes in it.
     #[must_use]
     pub fn url(&self) -> String {

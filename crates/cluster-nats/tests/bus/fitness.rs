@@ -9,6 +9,7 @@ use bytes::Bytes;
 use stentor_cluster::{Ingress as _, Ownership as _};
 use stentor_cluster_nats::{RouterBusSettings, Timings, Trouble, operator};
 use stentor_testkit::Nats;
+use stentor_wire::LOGIC;
 
 use crate::harness::{
     TestGateway, TestRouter, connect, count, hurried, partition, settings, stays, until,
@@ -54,19 +55,19 @@ async fn cluster_25_a_partition_with_something_newer_goes_to_a_router_that_knows
     let old = TestRouter::start(&nats.url(), "router-a", hurried()).await;
     old.owns(64).await;
     let found = (partition(3), partition(4));
-    old.bus.is_beyond(found.0, 2);
+    old.bus.is_beyond(found.0, LOGIC + 1);
     until("it gives it up", || old.owned().len() == 63).await;
     until("it says why", || {
         let says = old.state().to_string();
-        says.contains("version 2") && says.contains("knows 1")
+        says.contains(&format!("version {}", LOGIC + 1)) && says.contains(&format!("knows {LOGIC}"))
     })
     .await;
     stays("it never takes it again", Duration::from_secs(3), || old.owned().len() == 63).await;
-    let new = RouterBusSettings { version: 2, ..settings("router-b", hurried()) };
+    let new = RouterBusSettings { version: LOGIC + 1, ..settings("router-b", hurried()) };
     let new = TestRouter::of(&nats.url(), new).await;
     until("the newer one has it", || new.owned().contains(&found.0)).await;
     // With a newer one there, it goes there at once.
-    old.bus.is_beyond(found.1, 2);
+    old.bus.is_beyond(found.1, LOGIC + 1);
     until("it is handed over", || new.owned().contains(&found.1)).await;
     assert!(!old.owned().contains(&found.1));
     assert!(count(&old.registry, "partitions_given_up_total", Some("beyond")) >= 2.0);
@@ -83,16 +84,17 @@ async fn cluster_25_a_router_that_the_cluster_has_left_behind_gives_everything_u
     let version = operator::cluster_version(&line).await.unwrap();
     assert_eq!(version.version, 1);
     let members = operator::members(&line).await.unwrap();
-    assert_eq!(members.iter().map(|member| member.version).collect::<Vec<_>>(), [1]);
-    operator::finalize(&line, version, 2).await.unwrap();
+    assert_eq!(members.iter().map(|member| member.version).collect::<Vec<_>>(), [LOGIC]);
+    operator::finalize(&line, version, LOGIC + 1).await.unwrap();
     // Whoever has read it before cannot raise it again.
-    assert!(operator::finalize(&line, version, 3).await.is_err());
-    assert_eq!(stentor_cluster_nats::finalized(&line).await.unwrap(), 2);
+    assert!(operator::finalize(&line, version, LOGIC + 2).await.is_err());
+    assert_eq!(stentor_cluster_nats::finalized(&line).await.unwrap(), LOGIC + 1);
     old.owns(0).await;
-    until("it says why", || old.state().troubles.contains(&Trouble::Outdated(2, 1))).await;
-    let new = RouterBusSettings { version: 2, ..settings("router-b", hurried()) };
+    until("it says why", || old.state().troubles.contains(&Trouble::Outdated(LOGIC + 1, LOGIC)))
+        .await;
+    let new = RouterBusSettings { version: LOGIC + 1, ..settings("router-b", hurried()) };
     let new = TestRouter::of(&nats.url(), new).await;
     new.owns(64).await;
-    assert_eq!(new.bus.finalized(), 2);
+    assert_eq!(new.bus.finalized(), LOGIC + 1);
     stays("it takes nothing", Duration::from_secs(2), || old.owned().is_empty()).await;
 }

@@ -3,6 +3,7 @@
 
 mod batches;
 mod contract;
+mod erasing;
 mod faults;
 mod full;
 mod harness;

@@ -214,6 +214,7 @@ impl Run {
                 InputKind::Tick
             }
             "tick" => InputKind::Tick,
+            "erase" => InputKind::Erase,
             "bot" => {
                 self.rules.bot = (first == "on").then(BotRules::default);
                 return None;
@@ -256,6 +257,7 @@ impl Run {
                 }
                 Reply::Rejected(RejectCode::Expired) => self.shown.push("expired".into()),
                 Reply::Rejected(RejectCode::NoSession) => self.shown.push("no session".into()),
+                Reply::Rejected(RejectCode::Erased) => self.shown.push("refused: erased".into()),
                 Reply::AttachFirst => self.shown.push("attach first".into()),
                 Reply::Gap(expected) => self.shown.push(format!("gap, {expected} expected")),
             }
@@ -320,6 +322,7 @@ impl Run {
                 format!("{} in control", names.into_iter().collect::<String>().replace(' ', ""))
             }
             EventKind::Rejected { .. } => "rejected".into(),
+            EventKind::Erased => "erased".into(),
             EventKind::Unknown => "unknown".into(),
         })
     }

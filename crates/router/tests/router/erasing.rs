@@ -6,7 +6,9 @@ use std::{
 };
 
 use prost::Message as _;
-use stentor_cluster::{Entity, EntityKind, GatewayMessage, Log, PartitionLog as _, memory::MemoryLog};
+use stentor_cluster::{
+    Entity, EntityKind, GatewayMessage, Log, PartitionLog as _, memory::MemoryLog,
+};
 use stentor_router::Config;
 use stentor_store::{Erasure, Store, memory::MemoryStore};
 use stentor_types::{EventKind, EventNumber, Incarnation, SessionId, Timestamp};

@@ -18,6 +18,7 @@ mod checks;
 mod contested;
 mod database;
 mod disk;
+mod erasing;
 mod gateways;
 mod lines;
 mod load;

@@ -28,7 +28,7 @@ pub(crate) async fn as_router(cluster: &Cluster) -> (Connection, NatsLog) {
     (connection, log.unwrap())
 }
 
-async fn database(cluster: &Cluster) -> ScyllaStore {
+pub(crate) async fn database(cluster: &Cluster) -> ScyllaStore {
     let options = Options::new(vec![cluster.database_address().unwrap()], "stentor");
     let store = ScyllaStore::open(options, &prometheus::Registry::new()).unwrap();
     store.state().wait_for(|state| *state == State::Ready).await.unwrap();

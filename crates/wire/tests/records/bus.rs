@@ -243,3 +243,30 @@ pub(crate) fn apart<M: Message + Default>(bytes: &Bytes) -> Result<Vec<M>, Decod
     }
     Ok(messages)
 }
+
+/// What came with version 2 of the rules.
+pub(crate) fn erasing() -> (Vec<pb::Request>, Vec<pb::Reply>) {
+    use pb::erase_reply::Kind;
+    let request = pb::EraseRequest { session: session() };
+    let kind = Some(pb::request::Kind::Erase(request));
+    let certificate = pb::Certificate {
+        app: "demo".into(),
+        session: session(),
+        epoch: 1,
+        events: 2,
+        hidden_at: 3,
+        gone_at: Some(4),
+    };
+    let kinds = [
+        Kind::Certificate(certificate),
+        Kind::NoSession(true),
+        Kind::NeedsVersion(2),
+        Kind::TryAgainMs(500),
+        Kind::Damaged(true),
+    ];
+    let reply = |kind| pb::Reply {
+        kind: Some(pb::reply::Kind::Erase(pb::EraseReply { kind: Some(kind) })),
+    };
+    let request = pb::Request { app: "demo".into(), kind, deaths: 0 };
+    (vec![request], kinds.map(reply).into())
+}

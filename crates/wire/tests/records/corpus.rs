@@ -43,6 +43,8 @@ fn every_record_of_the_past_reads_as_it_did() {
     case("snapshot", &encode_snapshot(samples::session().state()), decode_snapshot);
     case("people", &encode_commit(&samples::people()), decode_commit);
     case("people-snapshot", &encode_snapshot(&samples::people_state()), decode_snapshot);
+    case("erased", &encode_commit(&samples::erased()), decode_commit);
+    case("erased-snapshot", &encode_snapshot(&samples::erased_state()), decode_snapshot);
     case("directory", &encode_directory(&samples::directory()), decode_directory);
 }
 
@@ -54,12 +56,15 @@ fn every_message_of_the_bus_reads_as_it_did() {
     case("effects", &bus::together(&bus::effects()), bus::apart::<pb::Effect>);
     // Some fields came later.
     case("suspicious", &bus::together(&bus::requests()), bus::apart::<pb::Request>);
+    let (requests, replies) = bus::erasing();
+    case("erasing-requests", &bus::together(&requests), bus::apart::<pb::Request>);
+    case("erasing-replies", &bus::together(&replies), bus::apart::<pb::Reply>);
     case("dead-letters", &bus::together(&bus::dead_letters()), bus::apart::<pb::DeadLetter>);
 }
 
 #[test]
 fn the_corpus_holds_every_kind_of_event() {
-    let [record, people] = ["commit.bin", "people.bin"]
+    let [record, people, erased] = ["commit.bin", "people.bin", "erased.bin"]
         .map(|name| decode_commit(&Bytes::from(fs::read(path(name)).unwrap())).unwrap());
     let name = |kind: &EventKind| match kind {
         // No `_`: whoever adds a kind adds a record that holds it.
@@ -92,6 +97,7 @@ fn the_corpus_holds_every_kind_of_event() {
         .events
         .iter()
         .chain(&people.commit.events)
+        .chain(&erased.commit.events)
         .map(|event| name(&event.kind))
         .collect();
     assert_eq!(kinds, (0..=22).collect());

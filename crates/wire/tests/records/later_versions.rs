@@ -81,7 +81,7 @@ fn records_that_this_version_must_not_read_are_refused() {
         decode_commit(&sealed(&record.encode_to_vec()))
     };
     assert!(matches!(with(|record| record.format = 2), Err(DecodeError::NewerFormat(2))));
-    assert!(matches!(with(|record| record.min_logic = 2), Err(DecodeError::NewerLogic(2))));
+    assert!(matches!(with(|record| record.min_logic = LOGIC + 1), Err(DecodeError::NewerLogic(_))));
     let state = encode_snapshot(samples::session().state());
     let mut snapshot = pb::Snapshot::decode(state).unwrap();
     snapshot.format = 2;
@@ -110,4 +110,23 @@ fn a_state_is_not_decided_from_by_lower_rules_than_it_was_made_by() {
     // For readers of the first version not even the field is there.
     let first = pb::Snapshot::decode(encode_snapshot_for(state, 1)).unwrap();
     assert_eq!(first.min_logic, 0);
+}
+
+#[test]
+fn cluster_26_what_is_left_of_an_erased_session_holds_no_word_and_no_name() {
+    let (before, record) =
+        (encode_snapshot(&samples::people_state()), encode_commit(&samples::erased()));
+    let state = encode_snapshot(&samples::erased_state());
+    let state_before = samples::people_state();
+    let visitor = state_before.visitor.unwrap();
+    let alias = state_before.participants.values().next().unwrap().alias.as_str().as_bytes();
+    let holds = |bytes: &Bytes, part: &[u8]| bytes.windows(part.len()).any(|some| some == part);
+    for part in [&visitor.0[..], alias] {
+        assert!(holds(&before, part));
+        assert!(!holds(&record, part) && !holds(&state, part));
+    }
+    assert!(state.len() < 64, "{state:?}");
+    // An older version must not take it for one that somebody may go on with.
+    assert!(matches!(decode_commit_by(&record, 1), Err(DecodeError::NewerLogic(2))));
+    assert!(matches!(decode_snapshot_by(&state, 1), Err(DecodeError::NewerLogic(2))));
 }

@@ -39,6 +39,27 @@ pub(crate) fn people_state() -> State {
     people_story().session.state().clone()
 }
 
+fn erased_story() -> Run {
+    let mut run = people_story();
+    run.steps("erase");
+    run
+}
+
+/// What is left of it when it was erased.
+pub(crate) fn erased_state() -> State {
+    erased_story().session.state().clone()
+}
+
+/// The record that erases it.
+pub(crate) fn erased() -> CommitRecord {
+    let run = erased_story();
+    let commit =
+        stentor_postoffice::Commit { replies: Vec::new(), ..run.log.last().unwrap().clone() };
+    let snapshot = Some(encode_snapshot(run.session.state()));
+    let record = CommitRecord::new(app(), run.session.id(), commit);
+    CommitRecord { id: CommitId(3), previous: Some(Sequence(41)), snapshot, ..record }
+}
+
 /// All that people do as one record.
 pub(crate) fn people() -> CommitRecord {
     let run = people_story();
