@@ -209,8 +209,10 @@ impl Store for Embedded {
         rewritten.await.map_err(|error| store_error(error, session))
     }
 
+    /// From the tables at once. But the journal keeps what it has until so much has been written that it is begun
+    /// anew ([`crate::Options::journal_bytes`]), and nobody can say when that will be.
     fn gone_after(&self, _: &AppId) -> Option<Duration> {
-        Some(Duration::ZERO)
+        None
     }
 
     async fn expire(&self, app: &AppId, before: Timestamp) -> Result<u64, StoreError> {

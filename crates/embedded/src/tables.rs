@@ -173,8 +173,8 @@ impl Tables {
 }
 
 impl Tables {
-    /// Writes the tables that hold what was said anew, without what was removed from them, and then the journal has
-    /// nothing of it either. Takes as long as it takes to copy them.
+    /// Writes the tables that hold what was said anew, without what was removed from them. Takes as long as it
+    /// takes to copy them. The journal needs nothing of it afterwards, and goes when the database begins another.
     pub(crate) fn rewrite(&self) -> fjall::Result<()> {
         for table in [
             &self.records,

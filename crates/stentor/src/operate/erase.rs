@@ -55,7 +55,7 @@ async fn ask(flags: &Erase) -> anyhow::Result<Printed> {
     Ok(Printed::new(&flags.cluster, &json, || {
         let gone = gone.map_or_else(
             || {
-                "when the database has compacted its files; its tables have no time to live"
+                "when no file is left that is older; docs/operations.md says how to hasten it"
                     .to_owned()
             },
             |gone| format!("by {}", utc(gone)),
