@@ -118,7 +118,8 @@ async fn cluster_26_an_erased_session_is_nowhere_to_be_found() {
     assert!(!database_holds_text(cluster, &app, session).await);
 
     // Whoever is there is told why nothing is taken; whoever comes for all of it sees numbers.
-    client.say("still there?").await.unwrap();
+    let mid = client.say("still there?").await.unwrap();
+    client.settled(mid).await.unwrap();
     assert_eq!(client.refused.values().collect::<Vec<_>>(), ["erased"]);
     let mut again = client.from_the_first(2);
     again.connect(cluster.gateway_ports()[1]).await.unwrap();
