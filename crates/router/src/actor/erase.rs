@@ -32,9 +32,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
     pub(super) async fn take_erase(&mut self, command: Command) -> Result<(), Trouble> {
         let Command::Erase { answer } = command else { return Ok(()) };
         let state = self.session.state();
-        let kind = if self.actors.shared().min_logic() < ERASING {
-            pb::erase_reply::Kind::NeedsVersion(ERASING)
-        } else if state.visitor.is_none() && !state.erased {
+        let kind = if state.visitor.is_none() && !state.erased {
             pb::erase_reply::Kind::NoSession(true)
         } else {
             match self.erase().await {
@@ -55,6 +53,9 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
         let shared = self.actors.shared();
         let (app, session) = (&self.key.app, self.key.session);
         if !self.session.state().erased {
+            if shared.min_logic() < ERASING {
+                return Err(Trouble::TryAgain);
+            }
             let erasure = Erasure { at: self.session.state().last_at, certificate: Bytes::new() };
             let told = shared.store.erase(app, session, erasure).await;
             told.map_err(|cause| not_now("telling the store")(&cause))?;

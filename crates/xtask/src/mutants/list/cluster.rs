@@ -2,6 +2,7 @@
 //! history. The numbers are those of the rules that the log and its owners follow.
 
 mod clients;
+mod erasing;
 mod limits;
 mod owners;
 mod versions;
@@ -41,8 +42,9 @@ const fn database(filter: &'static str) -> CaughtBy {
 
 /// All of them.
 pub(super) fn mutants() -> impl Iterator<Item = &'static Mutant> {
-    let told = owners::MUTANTS.iter().chain(clients::MUTANTS);
-    MUTANTS.iter().chain(told).chain(versions::MUTANTS).chain(limits::MUTANTS)
+    let known = [MUTANTS, owners::MUTANTS, versions::MUTANTS, limits::MUTANTS];
+    let later = [clients::MUTANTS, erasing::MUTANTS];
+    known.into_iter().chain(later).flatten()
 }
 
 /// Writing, keeping and numbering.
