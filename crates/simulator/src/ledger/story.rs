@@ -375,6 +375,7 @@ fn word(event: &Event) -> String {
         EventKind::SteppedOut { lapsed, .. } => format!("{n} stepped out, lapsed {lapsed}"),
         EventKind::Ended { .. } => format!("{n} ended"),
         EventKind::Rejected { .. } => format!("{n} rejected"),
+        EventKind::Erased => format!("{n} erased"),
         EventKind::Unknown => format!("{n} unknown"),
     }
 }
