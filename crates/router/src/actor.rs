@@ -5,6 +5,7 @@
 mod decide;
 mod erase;
 mod keep;
+mod read;
 mod write;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -23,7 +24,7 @@ use tracing::{error, warn};
 
 use crate::{
     actors::{Actors, Key, Place},
-    history::{self, Recent},
+    history::Recent,
     listed::LastMessage,
     load::{self, Loaded, Origin},
     memory::{Room, weight},
@@ -45,8 +46,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const LOAD_AGAIN: Duration = Duration::from_millis(500);
 /// How long a damaged session is left alone before it is looked at again.
 const DAMAGE_AGAIN: Duration = Duration::from_secs(30);
-/// Events handed out by one fetch.
-const FETCH_MAX: u64 = 500;
 /// Bytes of events in one answer, or one event. Half of what the bus of a cluster carries: what it does not carry
 /// would be asked for again and again.
 pub(crate) const ANSWER_BYTES_MAX: usize = 4 << 20;
@@ -262,16 +261,6 @@ fn refuse_rest(commands: &mut mpsc::Receiver<Command>, trouble: Trouble) {
     while let Ok(command) = commands.try_recv() {
         request::answer_trouble(command, trouble);
     }
-}
-
-/// The first of some events: as many as an answer may hold.
-fn first_of(events: impl Iterator<Item = bytes::Bytes>) -> Vec<bytes::Bytes> {
-    let mut bytes = 0_usize;
-    let fits = events.enumerate().take_while(|(place, event)| {
-        bytes = bytes.saturating_add(event.len());
-        *place == 0 || bytes <= ANSWER_BYTES_MAX
-    });
-    fits.map(|(_, event)| event).collect()
 }
 
 // === impl Command ===
@@ -497,49 +486,5 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
             }
         }
         Ok(())
-    }
-
-    /// Events `from..=to`, from memory if it has them all. What cannot be read just now is left out.
-    pub(crate) async fn events(
-        &self,
-        from: EventNumber,
-        to: EventNumber,
-    ) -> Vec<(EventNumber, bytes::Bytes)> {
-        self.try_events(from, to).await.unwrap_or_default()
-    }
-
-    async fn try_events(
-        &self,
-        from: EventNumber,
-        to: EventNumber,
-    ) -> Option<Vec<(EventNumber, bytes::Bytes)>> {
-        if self.session.state().erased {
-            return Some(erase::erased_events(self.session.state(), from, to));
-        }
-        if let Some(events) = self.recent.range(from, to) {
-            return Some(events);
-        }
-        let head = self.session.state().n;
-        match history::read(self.actors.shared(), &self.key, from, to, head).await {
-            Ok(events) => Some(events),
-            Err(cause) => {
-                let chain = crate::metrics::chain(&cause);
-                warn!(app = %self.key.app, session = %self.key.session, cause = chain, "older events could not be read");
-                None
-            }
-        }
-    }
-
-    async fn fetch(&self, from: EventNumber, to: EventNumber) -> pb::FetchReply {
-        let state = self.session.state();
-        let last = to.0.min(from.0.saturating_add(FETCH_MAX - 1)).min(state.n.0);
-        let events = self.try_events(from, EventNumber(last)).await;
-        pb::FetchReply {
-            epoch: state.epoch.0,
-            try_again: events.is_none(),
-            // Whoever lacks more asks for the rest.
-            events: first_of(events.into_iter().flatten().map(|(_, event)| event)),
-            head: state.n.0,
-        }
     }
 }

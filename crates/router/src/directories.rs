@@ -159,7 +159,7 @@ impl<L: Log, S: Store, B: Ownership> Directories<L, S, B> {
                         return Err(Trouble::Moved);
                     }
                 }
-                Appended::Damaged => return Err(Trouble::Damaged),
+                Appended::Damaged | Appended::TooLarge(_) => return Err(Trouble::Damaged),
             }
         }
         Err(Trouble::TryAgain)

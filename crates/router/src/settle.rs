@@ -66,7 +66,7 @@ pub(crate) async fn settle_others<L: Log, S: Store, B: Fanout + Effects + Owners
     let epoch = actor.session.state().epoch;
     // An epoch that no commit has yet is nothing to speak of.
     if actor.origin.is_some_and(|origin| origin.epoch == epoch) {
-        fan_out(actor, &[]);
+        fan_out(actor, &[], actor.session.state().n);
     }
     let last = actor.recent.latest(LastMessage::of_event);
     actor.last = Some(actor.last.take().unwrap_or_default().later(last));

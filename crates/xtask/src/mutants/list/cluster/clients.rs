@@ -78,8 +78,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "cluster 22: what comes behind an unknown outcome is asked for",
         file: "crates/gateway/src/v2/seat.rs",
-        find: "        self.doubt_what_is_asked();\n        self.fail_all(frames);\n        true",
-        replace: "        self.doubt_what_is_asked();\n        let behind = self.jobs.split_off(1.min(self.jobs.len()));\n        self.fail_all(frames);\n        self.jobs.extend(behind);\n        true",
+        find: "        self.doubt_what_is_asked();\n        self.fail_all(frames);\n        // Nothing",
+        replace: "        self.doubt_what_is_asked();\n        let behind = self.jobs.split_off(1.min(self.jobs.len()));\n        self.fail_all(frames);\n        self.jobs.extend(behind);\n        // Nothing",
         caught_by: gateway("cluster_22_what_surely_was_not_done_costs_nobody_the_connection"),
     },
     Mutant {
