@@ -34,7 +34,7 @@ struct Part {
 // === impl Readiness ===
 
 impl Readiness {
-    /// An empty list, which is ready.
+    /// An empty list, which is not ready.
     ///
     /// # Errors
     /// The metric is registered already.
@@ -54,10 +54,13 @@ impl Readiness {
         Check { name, all: self.clone() }
     }
 
-    /// What is not true, and why; empty when ready.
+    /// What is not true, and why; empty when ready. A process that has not yet said what it needs is not ready.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        if parts.is_empty() {
+            return vec![format!("start: {NOT_YET}")];
+        }
         let reason = |part: &Part| Some(format!("{}: {}", part.name, part.reason.as_ref()?));
         parts.iter().filter_map(reason).collect()
     }
@@ -99,6 +102,7 @@ mod tests {
     fn ready_means_every_part_has_said_so() {
         let registry = Registry::new();
         let readiness = Readiness::new(&registry).unwrap();
+        assert_eq!(readiness.missing(), ["start: not yet"], "nothing was said of any part");
         let (log, drain) = (readiness.check("log"), readiness.check("serving"));
         log.holds();
         assert_eq!(readiness.missing(), ["serving: not yet"]);
