@@ -13,7 +13,10 @@ mod reading;
 mod trimming;
 mod writing;
 
-use std::pin::Pin;
+use std::{
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use stentor_types::{
@@ -125,6 +128,21 @@ pub(crate) async fn fill(
         sequences.push(put(log, append).await);
     }
     sequences
+}
+
+/// Longer than any replica lags behind.
+const LAG_MAX: Duration = Duration::from_secs(10);
+
+/// Waits until the records that are left are those with these event numbers. A read may be answered by a replica that
+/// has not trimmed yet: whoever loads a session goes by its head, and is not led astray by more before it.
+pub(crate) async fn is_left(log: &impl Log, entity: &Entity, expected: &[u64]) {
+    let until = Instant::now() + LAG_MAX;
+    let mut seen = left(log, entity).await;
+    while seen != expected && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        seen = left(log, entity).await;
+    }
+    assert_eq!(seen, expected);
 }
 
 /// The event numbers of all records that are left.

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use stentor_types::{EventNumber, Sequence, Timestamp};
 
-use super::{directory, fill, left, partition, put, record, session, session_of, snapshot};
+use super::{
+    directory, fill, is_left, left, partition, put, record, session, session_of, snapshot,
+};
 use crate::log::{Append, Header, Log};
 
 /// Nothing for an entity that was never written.
@@ -35,7 +37,7 @@ pub async fn the_head_names_the_newest_snapshot(log: &impl Log) {
 /// From a sequence on, in order; beyond the newest there is nothing.
 pub async fn a_read_begins_where_it_is_told(log: &impl Log) {
     let entity = session(1);
-    assert_eq!(left(log, &entity).await, [0_u64; 0]);
+    is_left(log, &entity, &[]).await;
     let sequences = fill(log, &entity, 6, &[]).await;
     let records = log.read(&entity, sequences[3], usize::MAX).await.expect("read");
     let found: Vec<_> = records.iter().map(|record| record.sequence).collect();
@@ -161,6 +163,6 @@ pub async fn directories_and_sessions_do_not_mix(log: &impl Log) {
     put(log, record(&session(3), None, 1)).await;
     assert_eq!(log.head(&directory(3)).await.expect("head"), None);
     fill(log, &directory(3), 2, &[]).await;
-    assert_eq!(left(log, &session(3)).await, [1]);
-    assert_eq!(left(log, &directory(3)).await, [1, 2]);
+    is_left(log, &session(3), &[1]).await;
+    is_left(log, &directory(3), &[1, 2]).await;
 }

@@ -2,7 +2,7 @@
 
 use stentor_types::Sequence;
 
-use super::{fill, left, put, record, session, snapshot};
+use super::{fill, is_left, put, record, session, snapshot};
 use crate::log::{Appended, Log, TrimReport};
 
 const LATEST: Sequence = Sequence(u64::MAX);
@@ -14,8 +14,8 @@ pub async fn a_trim_keeps_the_newest_snapshot_and_what_follows(log: &impl Log) {
     fill(log, &other, 3, &[2]).await;
     let report = log.trim(&entity, LATEST, false).await.expect("trim");
     assert_eq!(report, TrimReport { records: 4 });
-    assert_eq!(left(log, &entity).await, [5, 6, 7, 8]);
-    assert_eq!(left(log, &other).await, [1, 2, 3]);
+    is_left(log, &entity, &[5, 6, 7, 8]).await;
+    is_left(log, &other, &[1, 2, 3]).await;
     let head = log.head(&entity).await.expect("head");
     assert_eq!(head.and_then(|head| head.snapshot), Some(sequences[4]));
     // The chain goes on.
@@ -27,7 +27,7 @@ pub async fn a_trim_without_a_snapshot_keeps_everything(log: &impl Log) {
     let entity = session(1);
     fill(log, &entity, 4, &[]).await;
     assert_eq!(log.trim(&entity, LATEST, false).await.expect("trim").records, 0);
-    assert_eq!(left(log, &entity).await, [1, 2, 3, 4]);
+    is_left(log, &entity, &[1, 2, 3, 4]).await;
 }
 
 /// `before` is exclusive.
@@ -35,7 +35,7 @@ pub async fn a_trim_keeps_what_is_not_before(log: &impl Log) {
     let entity = session(1);
     let sequences = fill(log, &entity, 6, &[6]).await;
     assert_eq!(log.trim(&entity, sequences[2], false).await.expect("trim").records, 2);
-    assert_eq!(left(log, &entity).await, [3, 4, 5, 6]);
+    is_left(log, &entity, &[3, 4, 5, 6]).await;
     assert_eq!(log.trim(&entity, sequences[2], false).await.expect("trim").records, 0);
 }
 
@@ -50,7 +50,7 @@ pub async fn a_whole_trim_removes_the_entity(log: &impl Log) {
     put(log, record(&other, None, 1)).await;
     assert_eq!(log.trim(&entity, LATEST, true).await.expect("trim").records, 1_010);
     assert_eq!(log.head(&entity).await.expect("head"), None);
-    assert_eq!(left(log, &entity).await, [0_u64; 0]);
+    is_left(log, &entity, &[]).await;
     let heads = log.heads(entity.partition(), None, 10).await.expect("heads");
     assert_eq!(heads.into_iter().map(|(entity, _)| entity).collect::<Vec<_>>(), [other]);
 }
@@ -61,7 +61,7 @@ pub async fn a_whole_trim_spares_what_is_newer(log: &impl Log) {
     let entity = session(1);
     let sequences = fill(log, &entity, 5, &[2]).await;
     assert_eq!(log.trim(&entity, sequences[3], true).await.expect("trim").records, 3);
-    assert_eq!(left(log, &entity).await, [4, 5]);
+    is_left(log, &entity, &[4, 5]).await;
     let head = log.head(&entity).await.expect("head").expect("a head");
     assert_eq!((head.sequence, head.snapshot), (sequences[4], None));
     let judged = log.append(vec![record(&entity, None, 6)]).await.expect("append");
@@ -85,7 +85,7 @@ pub async fn a_whole_trim_never_hides_an_append_beside_it(log: &impl Log) {
             Appended::Stored(sequence) => {
                 let found = log.head(&entity).await.expect("head").map(|head| head.sequence);
                 assert_eq!(found, Some(sequence), "a stored record is no longer the head");
-                assert_eq!(left(log, &entity).await, [4]);
+                is_left(log, &entity, &[4]).await;
             }
             Appended::Conflict { actual: None } => {
                 assert_eq!(log.head(&entity).await.expect("head"), None);
@@ -104,7 +104,7 @@ pub async fn an_entity_may_begin_again_after_a_whole_trim(log: &impl Log) {
     assert_eq!(judged, [Appended::Conflict { actual: None }]);
     let again = put(log, snapshot(&entity, None, 1)).await;
     assert!(again > sequences[2], "{again} is not after {}", sequences[2]);
-    assert_eq!(left(log, &entity).await, [1]);
+    is_left(log, &entity, &[1]).await;
 }
 
 /// An unknown entity is no error.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use stentor_types::{EventNumber, Sequence, Timestamp};
 
-use super::{left, put, record, session};
+use super::{is_left, put, record, session};
 use crate::log::{Append, Appended, Header, Log};
 
 /// Bytes and header come back as they went in.
@@ -42,7 +42,7 @@ pub async fn a_stale_expectation_conflicts_and_writes_nothing(log: &impl Log) {
         let judged = log.append(vec![record(&entity, Some(stale), 3)]).await.expect("append");
         assert_eq!(judged, [Appended::Conflict { actual: Some(two) }], "expected {stale}");
     }
-    assert_eq!(left(log, &entity).await, [1, 2]);
+    is_left(log, &entity, &[1, 2]).await;
 }
 
 /// "There is none" is an expectation too.
@@ -58,7 +58,7 @@ pub async fn an_expectation_of_something_conflicts_with_nothing(log: &impl Log) 
     let entity = session(1);
     let judged = log.append(vec![record(&entity, Some(Sequence(1)), 1)]).await.expect("append");
     assert_eq!(judged, [Appended::Conflict { actual: None }]);
-    assert_eq!(left(log, &entity).await, [0_u64; 0]);
+    is_left(log, &entity, &[]).await;
 }
 
 /// One that conflicts takes no other with it, and answers come in the order of the batch.
@@ -70,9 +70,9 @@ pub async fn each_append_of_a_batch_is_judged_alone(log: &impl Log) {
     assert!(matches!(judged[0], Appended::Stored(_)), "{judged:?}");
     assert_eq!(judged[1], Appended::Conflict { actual: Some(old) });
     assert!(matches!(judged[2], Appended::Stored(_)), "{judged:?}");
-    assert_eq!(left(log, &one).await, [1]);
-    assert_eq!(left(log, &two).await, [1]);
-    assert_eq!(left(log, &three).await, [1]);
+    is_left(log, &one, &[1]).await;
+    is_left(log, &two, &[1]).await;
+    is_left(log, &three, &[1]).await;
 }
 
 /// Whatever it expects: it cannot have known the first one's sequence.
@@ -82,7 +82,7 @@ pub async fn the_second_append_of_an_entity_in_a_batch_conflicts(log: &impl Log)
     let judged = log.append(batch).await.expect("append");
     let Appended::Stored(one) = judged[0] else { unreachable!("{judged:?}") };
     assert_eq!(judged[1], Appended::Conflict { actual: Some(one) });
-    assert_eq!(left(log, &entity).await, [1]);
+    is_left(log, &entity, &[1]).await;
 }
 
 /// Of writers that know the same head exactly one is stored.
@@ -103,7 +103,7 @@ pub async fn of_many_rivals_one_wins(log: &impl Log) {
         head = stored.next();
         assert!(head.is_some() && stored.next().is_none(), "round {n}: {all:?}");
     }
-    assert_eq!(left(log, &entity).await, (1..=20).collect::<Vec<_>>());
+    is_left(log, &entity, &(1..=20).collect::<Vec<_>>()).await;
 }
 
 /// The order of records is the order of their sequences.
