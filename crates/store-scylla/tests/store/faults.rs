@@ -35,7 +35,7 @@ async fn f11_a_process_starts_without_its_database_and_uses_it_when_it_comes() {
     let mut server = Cassandra::stopped("").unwrap();
     let begun = Instant::now();
     let store = open(options(&server));
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(begun.elapsed() < Duration::from_secs(5));
     let failed = store.session(&app("demo"), session(1)).await;
     assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
     let state =
@@ -98,7 +98,7 @@ async fn i10_a_write_that_timed_out_may_be_made_again() {
     let begun = Instant::now();
     let refused = store.session(&app("demo"), session(1)).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     server.resume().unwrap();
     reached(&store, State::is_ready).await;
     // Whether or not it was applied: a later write of the row stays, and the event is there once.
