@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use stentor_cluster::{Append, Appended, Entity, EntityKind, Header, Log, LogError};
@@ -50,7 +51,7 @@ pub(crate) fn acks(text: &[u8]) -> Acks {
 /// Opens a folder, reads everything that was acknowledged, and writes on. Panics over what is missing
 /// without a word, and over a new session that is refused.
 pub(crate) fn use_folder(folder: &Path, acks: &Acks) -> Result<Found, OpenError> {
-    let embedded = Embedded::open(folder, Options::default())?;
+    let embedded = opened(folder)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut found = Found::default();
     for (session, wanted) in acks {
@@ -70,6 +71,19 @@ pub(crate) fn use_folder(folder: &Path, acks: &Acks) -> Result<Found, OpenError>
     assert!(matches!(judged[..], [Appended::Stored(_)]), "a new session: {judged:?}");
     assert_eq!(runtime.block_on(embedded.read(&entity, Sequence(0), 1)).unwrap().len(), 1);
     Ok(found)
+}
+
+/// Opens a folder. A process that another test starts has all that this one has open, and locked, for a moment.
+fn opened(folder: &Path) -> Result<Embedded, OpenError> {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match Embedded::open(folder, Options::default()) {
+            Err(OpenError::InUse { .. }) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 async fn use_session(

@@ -12,10 +12,13 @@ use crate::{
 /// What the workload says when the disk has failed and it has made sure that nothing is promised any more.
 const FAILED: i32 = 3;
 
+/// So many that most syncs and most bytes are those of writing, not of making the folder.
+const STEPS: u64 = 300;
+
 /// Runs into the fault, then opens the folder again on a disk that is well.
 fn fail(fault: (&str, u64)) -> ExitStatus {
     let folder = tempfile::tempdir().unwrap();
-    let recording = record(folder.path(), &[11, 200], &[fault]);
+    let recording = record(folder.path(), &[11, STEPS], &[fault]);
     let what = format!("{fault:?}: {}", recording.status);
     let data = recording.work.join("data");
     let promised = acks(&fs::read(recording.work.join("acks")).unwrap_or_default());
@@ -33,7 +36,7 @@ fn fail(fault: (&str, u64)) -> ExitStatus {
 #[test]
 fn f13_on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
     let folder = tempfile::tempdir().unwrap();
-    let whole = record(folder.path(), &[11, 200], &[]);
+    let whole = record(folder.path(), &[11, STEPS], &[]);
     let written = whole.operations.iter().map(|operation| match operation {
         Operation::Write(_, _, data) => data.len() as u64,
         _ => 0,
@@ -52,7 +55,7 @@ fn f13_on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost() {
 #[test]
 fn f13_a_sync_that_fails_ends_all_promises() {
     let folder = tempfile::tempdir().unwrap();
-    let whole = record(folder.path(), &[11, 200], &[]);
+    let whole = record(folder.path(), &[11, STEPS], &[]);
     let sync = |operation: &&Operation| matches!(operation, Operation::Sync(_));
     let syncs = whole.operations.iter().filter(sync).count() as u64;
     let mut failed = 0;
