@@ -35,10 +35,13 @@ const PAGE: usize = 200;
 const SCAN_MAX: usize = 2_000;
 /// Sessions of them whose messages are read, because the list itself does not say whether they fit.
 const READ_MAX: usize = 200;
+/// Places that wait for a store that is down: some 50 MB. Overflow: a place is not written, and the lists show its
+/// session as it was until it is used, or loaded, again.
+const WAITING_MAX: usize = 100_000;
 /// Sessions in one answer.
 const ITEMS_MAX: usize = 100;
 
-/// Changes that are on their way. At most one per session in memory.
+/// Changes that are on their way: at most one per session, and [`WAITING_MAX`] that could not be written.
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
     changed: Mutex<HashMap<Key, Change>>,
@@ -66,9 +69,12 @@ impl Lists {
         self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(key, change);
     }
 
-    /// Puts back what could not be written, unless something newer has come.
+    /// Puts back what could not be written, unless something newer has come, or too much waits.
     fn put_back(&self, key: Key, at: Timestamp, listed: pb::Listed) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        if changed.len() >= WAITING_MAX {
+            return;
+        }
         changed.entry(key).or_insert(Change { at, listed, told: true });
     }
 }
@@ -272,5 +278,17 @@ mod tests {
         assert_eq!(read_cursor(&write_cursor(None)).unwrap(), None);
         assert!(read_cursor(b"nonsense").is_err());
         assert!(read_cursor(b"x").is_err());
+    }
+
+    #[test]
+    fn i15_what_waits_for_a_store_that_is_down_is_bounded() {
+        let lists = Lists::default();
+        let app = AppId::try_new("demo").unwrap();
+        for number in 0..WAITING_MAX as u64 + 10 {
+            let session = SessionId::new(stentor_types::PlacementKey(number), 0);
+            let key = Key { app: app.clone(), session };
+            lists.put_back(key, Timestamp(1), pb::Listed::default());
+        }
+        assert_eq!(lists.changed.lock().unwrap().len(), WAITING_MAX);
     }
 }
