@@ -46,9 +46,18 @@ async fn a_program_lists_reads_takes_over_posts_exports_and_ends() {
     let (server, _bot) = start().await;
     let mut visitor = visitor(&server).await;
     let mut web = program(&server, "integration", &[]);
-    let (status, list) =
-        web.json(Method::GET, "/api/v1/sessions?search=hello&limit=10", "").await.unwrap();
-    assert_eq!((status, &list["items"][0]["sid"]), (StatusCode::OK, &json!(visitor.sid)));
+    // Routers write what lists show a moment after it has happened.
+    let until = tokio::time::Instant::now() + stentor_testkit::PATIENCE;
+    loop {
+        let (status, list) =
+            web.json(Method::GET, "/api/v1/sessions?search=hello&limit=10", "").await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{list}");
+        if list["items"][0]["sid"] == visitor.sid {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < until, "{list}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     let sid = visitor.sid.clone();
     let path = |tail: &str| format!("/api/v1/sessions/{sid}{tail}");
 
