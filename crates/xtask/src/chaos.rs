@@ -6,6 +6,7 @@
 use crate::cluster::servers;
 use crate::process::run_seen;
 use crate::report::Report;
+use crate::small_disk;
 use crate::suite::count;
 use crate::workspace::Workspace;
 
@@ -34,6 +35,12 @@ pub(crate) fn run(
     cargo.args(["--features", "real-servers", "--", "--test-threads", "1", "--nocapture"]);
     // `f1_` does not begin `f11_…`.
     cargo.args(options.faults.iter().map(|fault| format!("{}_", fault.to_lowercase())));
+    let wants_it =
+        options.faults.is_empty() || options.faults.iter().any(|it| it.eq_ignore_ascii_case("F13"));
+    if wants_it && let Err(skip) = small_disk::probe(workspace) {
+        report.skip(skip);
+        cargo.args(["--skip", small_disk::TESTS]);
+    }
     if !options.short {
         cargo.env("CHAOS_LONG", "1");
     }

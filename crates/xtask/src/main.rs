@@ -22,6 +22,7 @@ mod peers;
 mod process;
 mod report;
 mod simulate;
+mod small_disk;
 mod subject;
 mod suite;
 mod workspace;

@@ -9,6 +9,7 @@ use crate::report::Report;
 use crate::workspace::Workspace;
 use crate::{
     api, bench, browser, client, cluster, cluster_conformance, conformance, layers, simulate,
+    small_disk,
 };
 
 /// Crates whose tests with the feature `real-servers` start NATS or Cassandra.
@@ -129,6 +130,10 @@ fn cluster_test(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()
     cargo.args(["test", "--package", "stentor", "--test", "cluster"]);
     // One cluster at a time.
     cargo.args(["--features", "real-servers", "--", "--test-threads", "1"]);
+    if let Err(skip) = small_disk::probe(workspace) {
+        report.skip(skip);
+        cargo.args(["--skip", small_disk::TESTS]);
+    }
     count("cargo test of a whole cluster", |see| run_seen(&mut cargo, see), report)
 }
 
