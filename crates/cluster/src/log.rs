@@ -223,6 +223,9 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// and not only out of reach; and with them whatever else the log keeps for the entity that was written
     /// before: its effects, copies of what was given up on. May be done again.
     ///
+    /// By itself this trims: enough where the bytes of what was trimmed are nowhere, as in memory, or go when the
+    /// store forgets the session, as in a data folder that keeps both.
+    ///
     /// # Errors
     /// Any [`LogError`].
     fn erase(

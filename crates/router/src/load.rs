@@ -90,6 +90,19 @@ pub(crate) enum LoadError {
     Panicked,
 }
 
+// === impl Loaded ===
+
+impl Loaded {
+    const fn new(
+        session: Session,
+        head: Option<Sequence>,
+        recent: Recent,
+        origin: Option<Origin>,
+    ) -> Self {
+        Self { session, head, recent, origin, is_to_be_erased: false }
+    }
+}
+
 // === impl LoadError ===
 
 impl LoadError {
@@ -212,13 +225,7 @@ async fn try_load<L: Log, S: Store, B>(
         let (session, recent) = all_stored(shared, key, &row).await?;
         let session = renewed(shared, session, [Some(origin.epoch), known.map(|known| known.0)]);
         warn!(app = %key.app, session = %key.session, epoch = %session.state().epoch, "the history is ahead of the log; the session begins a new numbering");
-        return Ok(Some(Loaded {
-            session,
-            head: Some(head),
-            recent,
-            origin: Some(origin),
-            is_to_be_erased: false,
-        }));
+        return Ok(Some(Loaded::new(session, Some(head), recent, Some(origin))));
     }
     let origin = Origin { epoch: end.epoch, log: end.log };
     let ahead = known.filter(|known| *known > (end.epoch, end.n));
@@ -229,13 +236,7 @@ async fn try_load<L: Log, S: Store, B>(
     } else {
         session
     };
-    Ok(Some(Loaded {
-        session,
-        head: Some(head),
-        recent,
-        origin: Some(origin),
-        is_to_be_erased: false,
-    }))
+    Ok(Some(Loaded::new(session, Some(head), recent, Some(origin))))
 }
 
 /// A session that the log has no record of.
@@ -249,13 +250,7 @@ async fn from_store<L: Log, S: Store, B>(
         let epoch = shared.clock.now().as_secs();
         let epoch = known.map_or(epoch, |(before, _)| epoch.max(before.0.saturating_add(1)));
         let session = Session::new(key.session, Epoch(epoch));
-        return Ok(Loaded {
-            session,
-            head: None,
-            recent: Recent::default(),
-            origin: None,
-            is_to_be_erased: false,
-        });
+        return Ok(Loaded::new(session, None, Recent::default(), None));
     };
     let origin = Some(Origin { epoch: row.epoch, log: row.log });
     let is_last = known.is_none_or(|known| known == (row.epoch, row.projected));
@@ -265,18 +260,12 @@ async fn from_store<L: Log, S: Store, B>(
     {
         let state = decode_snapshot_by(&row.state, shared.logic)?;
         let session = Session::restore(key.session, state);
-        return Ok(Loaded {
-            session,
-            head: None,
-            recent: Recent::default(),
-            origin,
-            is_to_be_erased: false,
-        });
+        return Ok(Loaded::new(session, None, Recent::default(), origin));
     }
     let (session, recent) = all_stored(shared, key, &row).await?;
     let session = renewed(shared, session, [Some(row.epoch), known.map(|known| known.0)]);
     info!(app = %key.app, session = %key.session, epoch = %session.state().epoch, "the log no longer has the session; it begins a new numbering");
-    Ok(Loaded { session, head: None, recent, origin, is_to_be_erased: false })
+    Ok(Loaded::new(session, None, recent, origin))
 }
 
 /// The session of a row, and of whatever events the store has beyond it: they are shown to everybody, so
