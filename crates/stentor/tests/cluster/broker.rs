@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use stentor_testkit::cluster::{Cluster, ClusterOptions, topology::Kind};
+use stentor_types::PARTITIONS;
 
 use crate::{
     load::{Load, Outcome, within},
@@ -29,10 +30,12 @@ fn nobody_left(outcome: &Outcome) {
     }
 }
 
-async fn taken_over(cluster: &Cluster) -> f64 {
+/// How many partitions routers took, from whom as `label` says.
+async fn taken(cluster: &Cluster, label: &str) -> f64 {
     let mut taken = 0.0;
     for name in cluster.names(Kind::Router) {
-        taken += cluster.metric(&name, "stentor_bus_partitions_taken_total").await.unwrap();
+        let metric = format!("stentor_bus_partitions_taken_total{label}");
+        taken += cluster.metric(&name, &metric).await.unwrap();
     }
     taken
 }
@@ -52,11 +55,17 @@ async fn f7_a_killed_leader_of_the_log_loses_nothing_of_sockets_that_stay_open()
 async fn f24_a_killed_leader_moves_no_partition_and_drives_nobody_out() {
     let mut setting = Setting::new(ClusterOptions::without_database).await;
     let mut load = Load::begin(&setting.cluster).await;
-    let before = taken_over(&setting.cluster).await;
+    let all = taken(&setting.cluster, "").await;
+    assert!(all > 0.0, "partitions were taken, but nobody counted it");
+    let cluster = &setting.cluster;
+    let before = taken(cluster, "{from=\"dead\"}").await;
     kill_leaders(&mut setting, &mut load, times(6)).await;
-    assert!(before > 0.0, "partitions were taken, but nobody counted it");
-    let after = taken_over(&setting.cluster).await;
-    assert!(after <= before, "partitions moved: {before} taken before, {after} after");
+    let cluster = &setting.cluster;
+    let after = taken(cluster, "{from=\"dead\"}").await;
+    assert!(after <= before, "owners were taken for dead: of {before} before, of {after} after");
+    // Whoever began second is given its share meanwhile, each partition once.
+    let handed = taken(cluster, "{from=\"owner\"}").await;
+    assert!(handed <= f64::from(PARTITIONS), "partitions went to and fro: {handed} handed over");
     nobody_left(&load.end(&setting.cluster).await);
     setting.end().await;
 }
