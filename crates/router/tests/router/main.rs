@@ -12,20 +12,20 @@ mod epochs;
 mod erasing;
 mod harness;
 mod memory;
+mod moody_log;
 mod moody_store;
 mod ownership;
 mod panics;
 mod poison;
 mod projection;
 mod retention;
-mod slow_log;
 mod too_large;
 
 use std::sync::Arc;
 
 use harness::Town;
+use moody_log::MoodyLog;
 use prost::Message as _;
-use slow_log::SlowLog;
 use stentor_cluster::memory::MemoryLog;
 use stentor_router::Config;
 use stentor_store::memory::MemoryStore;
@@ -111,7 +111,7 @@ async fn i15_an_answer_is_never_too_long_for_the_bus_and_nothing_is_left_out() {
 #[tokio::test]
 async fn a_sign_of_typing_is_answered_once_the_others_are_told() {
     let (log, store) = parts();
-    let log = Arc::new(SlowLog::new(log));
+    let log = MoodyLog::slow(&log);
     let mut town = Town::open(&log, &store, harness::apps(), 1, Config::default());
     let mut other = town.socket(1, "user-a");
     let mut typist = town.socket(2, "user-a");

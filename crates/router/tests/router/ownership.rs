@@ -26,8 +26,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     epochs::{HOUR, clock, entity, until},
     harness::{self, Town},
+    moody_log::MoodyLog,
     parts,
-    slow_log::SlowLog,
 };
 
 /// The bus of a cluster, as far as a router can see.
@@ -215,7 +215,7 @@ async fn i11_a_replaced_owner_commits_nothing() {
 #[tokio::test(start_paused = true)]
 async fn f1_a_session_that_holds_nothing_on_a_gateway_that_is_gone_is_told_once() {
     let ((log, store), (_, config)) = (parts(), clock());
-    let slow = Arc::new(SlowLog::new(Arc::clone(&log)));
+    let slow = MoodyLog::slow(&log);
     let one = open_with(&slow, &store, config.clone());
     let other = open_with(&log, &store, config);
     let mut socket = one.town.socket(1, "user-a");
