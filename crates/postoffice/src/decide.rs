@@ -159,6 +159,13 @@ impl<'a> Decision<'a> {
         Reply::Rejected(code)
     }
 
+    /// Whether somebody's coming or going is told as one of many only. `comes` is 1 for whoever comes, 0 for whoever
+    /// goes. A visitor's never is: who serves them waits for it.
+    fn is_counted(&self, role: Role, comes: usize) -> bool {
+        let there = self.state.participants.len().saturating_add(comes);
+        role == Role::Agent && there > self.context.crowd_min
+    }
+
     /// How long somebody without a connection stays.
     fn grace(&self, user: UserKey) -> std::time::Duration {
         match self.state.participants.get(&user).map(|participant| participant.role) {

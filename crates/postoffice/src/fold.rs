@@ -14,12 +14,12 @@ use stentor_types::{
 
 use crate::{
     rules::{
-        ATTEMPTS, CLAIM_WAIT, CLIENTS_MAX, COVERED_LINE_BYTES_MAX, COVERED_LINES_MAX, DEPARTED_MAX,
-        DEVICES_MAX, DRAFT_BYTES_MAX, DRAFTS_MAX, LAPSED_MAX, SEGMENTS_MAX,
+        ATTEMPTS, CLAIM_WAIT, CLIENTS_MAX, COVERED_LINE_BYTES_MAX, COVERED_LINES_MAX, CROWD_EVERY,
+        DEPARTED_MAX, DEVICES_MAX, DRAFT_BYTES_MAX, DRAFTS_MAX, LAPSED_MAX, SEGMENTS_MAX,
     },
     state::{
-        Client, Covered, Endpoint, Line, Participant, Request, State, Taken, Turn, TurnPhase,
-        Waiting,
+        Client, Covered, Crowd, Endpoint, Line, Participant, Request, State, Taken, Turn,
+        TurnPhase, Waiting,
     },
 };
 
@@ -38,7 +38,11 @@ impl State {
                 self.visitor = Some(*visitor);
                 self.claimed.clone_from(claimed);
             }
-            EventKind::Joined { user, role, alias, display_name } => {
+            EventKind::Joined { user, role, alias, display_name, counted } => {
+                if *counted {
+                    let crowd = self.crowd_at(at);
+                    crowd.joined = crowd.joined.saturating_add(1);
+                }
                 let participant = Participant {
                     role: *role,
                     alias: alias.clone(),
@@ -92,9 +96,14 @@ impl State {
                     self.connection_gone(*connection, endpoint, None, *leaves_at);
                 }
             }
-            EventKind::Left { user, .. } => {
+            EventKind::Left { user, counted, .. } => {
+                if *counted {
+                    let crowd = self.crowd_at(at);
+                    crowd.left = crowd.left.saturating_add(1);
+                }
                 self.participants.remove(user);
             }
+            EventKind::Crowd { .. } => self.crowd = None,
             EventKind::Clock { user, segment } => self.fold_clock(*user, *segment),
             EventKind::Said(said) => self.fold_said(event, said, request),
             EventKind::TurnStarted { turn, attempt, deadline } => {
@@ -166,9 +175,9 @@ impl State {
     fn is_shown(&self, kind: &EventKind) -> bool {
         match kind {
             // Nobody is shown their own coming.
-            EventKind::Joined { .. } => !self.participants.is_empty(),
-            EventKind::Left { .. }
-            | EventKind::Said(_)
+            EventKind::Joined { counted, .. } => !counted && !self.participants.is_empty(),
+            EventKind::Left { counted, .. } => !counted,
+            EventKind::Said(_)
             | EventKind::Replied { .. }
             | EventKind::DraftSent { .. }
             | EventKind::SteppedIn { .. }
@@ -177,6 +186,12 @@ impl State {
             | EventKind::TurnFailed { .. } => true,
             _ => false,
         }
+    }
+
+    /// What has not been told yet of who came and went.
+    fn crowd_at(&mut self, at: Timestamp) -> &mut Crowd {
+        let tell_at = at.after(CROWD_EVERY);
+        self.crowd.get_or_insert(Crowd { joined: 0, left: 0, tell_at })
     }
 
     fn connection_gone(

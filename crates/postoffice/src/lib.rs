@@ -60,12 +60,12 @@ pub use self::{
     post_office::{Agent, AskBot, BotProfile, Options, Outgoing, PostOffice, Refusal, Socket},
     rules::{
         ATTEMPT_SLACK, ATTEMPTS, BotRules, CLAIM_WAIT, CLIENTS_MAX, CLOCK_DELAY_MS,
-        CLOCK_TOLERANCE_MS, COVERED_LINE_BYTES_MAX, COVERED_LINES_MAX, DEPARTED_MAX,
-        DRAFT_BYTES_MAX, DRAFTS_MAX, QUEUE_BYTES_MAX, QUEUE_MAX, Rules,
+        CLOCK_TOLERANCE_MS, COVERED_LINE_BYTES_MAX, COVERED_LINES_MAX, CROWD_EVERY, CROWD_MIN,
+        DEPARTED_MAX, DRAFT_BYTES_MAX, DRAFTS_MAX, QUEUE_BYTES_MAX, QUEUE_MAX, Rules,
     },
     session::{Context, Session},
     state::{
-        Client, Covered, Endpoint, Line, Participant, Request, State, Taken, Turn, TurnPhase,
-        Waiting,
+        Client, Covered, Crowd, Endpoint, Line, Participant, Request, State, Taken, Turn,
+        TurnPhase, Waiting,
     },
 };

@@ -26,7 +26,7 @@ use self::{
     conversation::Conversation,
     people::{Connection, Person},
 };
-use crate::{Directory, Rules, session::Context};
+use crate::{Directory, Rules, rules::CROWD_MIN, session::Context};
 
 /// The embedder's own number for one of its sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -362,7 +362,7 @@ impl PostOffice {
     ) -> Vec<Outgoing> {
         let Some(conversation) = self.sessions.get_mut(&session) else { return Vec::new() };
         let inputs: Vec<_> = inputs.into_iter().map(|kind| Input { at: now, kind }).collect();
-        let context = Context { now, rules: &self.options.rules };
+        let context = Context { now, rules: &self.options.rules, crowd_min: CROWD_MIN };
         let commit = conversation.session.decide(&inputs, &context);
         let before = conversation.session.next_deadline();
         conversation.apply(&commit);

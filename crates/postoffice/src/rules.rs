@@ -22,6 +22,11 @@ pub const DRAFT_BYTES_MAX: usize = 96 * 1024;
 pub const COVERED_LINES_MAX: usize = 40;
 /// Bytes of one of them.
 pub const COVERED_LINE_BYTES_MAX: usize = 500;
+/// Participants beyond which the coming and going of agents is counted, not told of each: everybody would be sent
+/// everybody's.
+pub const CROWD_MIN: usize = 50;
+/// How often the count is told at most.
+pub const CROWD_EVERY: Duration = Duration::from_secs(1);
 /// Agents remembered who lost control because their connections were gone.
 pub(crate) const LAPSED_MAX: usize = 64;
 /// How long a visitor waits for a person before they are told that nobody has come.

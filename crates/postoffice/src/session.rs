@@ -22,6 +22,11 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// What the app lays down.
     pub rules: &'a Rules,
+    /// Participants beyond which the coming and going of agents is counted ([`EventKind::Crowd`]) and not told of
+    /// each: [`CROWD_MIN`], or `usize::MAX` while somebody reads what is written who does not know that.
+    ///
+    /// [`CROWD_MIN`]: crate::CROWD_MIN
+    pub crowd_min: usize,
 }
 
 /// One conversation of a visitor.
@@ -114,9 +119,8 @@ impl Session {
             EventKind::Replied { .. } | EventKind::DraftSent { .. } | EventKind::Notice { .. } => {
                 true
             }
-            EventKind::Joined { user: other, .. } | EventKind::Left { user: other, .. } => {
-                *other != user
-            }
+            EventKind::Joined { user: other, counted, .. }
+            | EventKind::Left { user: other, counted, .. } => !counted && *other != user,
             _ => false,
         }
     }

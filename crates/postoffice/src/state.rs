@@ -56,6 +56,8 @@ pub struct State {
     pub covered: Option<Covered>,
     /// Agents who lost control because their connections were gone, and the names they had given.
     pub lapsed: BTreeMap<UserKey, Option<String>>,
+    /// Comings and goings that have not been told yet.
+    pub crowd: Option<Crowd>,
     /// How session time translates into the time of each device, ordered.
     pub devices: BTreeMap<UserKey, Vec<ClockSegment>>,
 }
@@ -117,6 +119,17 @@ pub struct Waiting {
     pub since: Timestamp,
     /// When the visitor is told that nobody has come; nothing once they have been.
     pub tell_at: Option<Timestamp>,
+}
+
+/// Comings and goings in a session of many, of which only the count is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crowd {
+    /// How many came.
+    pub joined: u32,
+    /// How many left.
+    pub left: u32,
+    /// When it is told.
+    pub tell_at: Timestamp,
 }
 
 /// A span in which people answered and the bot was silent.
@@ -206,6 +219,7 @@ impl State {
             erased: false,
             covered: None,
             lapsed: BTreeMap::new(),
+            crowd: None,
             devices: BTreeMap::new(),
         }
     }
@@ -238,7 +252,8 @@ impl State {
         });
         let leaving = self.participants.values().filter_map(|participant| participant.leaves_at);
         let waiting = self.waiting.and_then(|waiting| waiting.tell_at);
-        turn.into_iter().chain(leaving).chain(waiting).min()
+        let crowd = self.crowd.map(|crowd| crowd.tell_at);
+        turn.into_iter().chain(leaving).chain(waiting).chain(crowd).min()
     }
 
     /// What was taken of the messages that come over a connection.

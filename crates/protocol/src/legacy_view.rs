@@ -98,7 +98,7 @@ impl LegacyView<'_> {
             EventKind::SteppedOut { user, alias, display_name, .. } if *user != self.user => {
                 Some(outgoing::user_left(person(alias, display_name.as_deref()), time_ms))
             }
-            EventKind::Left { user, alias } if *user != self.user => {
+            EventKind::Left { user, alias, .. } if *user != self.user => {
                 Some(outgoing::user_left(person(alias, Some(VISITOR)), time_ms))
             }
             // Their own widget has drawn it already. A greeting is the widget's, nobody said it.

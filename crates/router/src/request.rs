@@ -19,6 +19,8 @@ use crate::actor::{ANSWER_BYTES_MAX, Actor, Command, Trouble};
 const VISITOR_REPLAY_MAX: usize = 100;
 /// Messages that an agent is shown again at most.
 const AGENT_REPLAY_MAX: usize = 200;
+/// How many of those who only listen an agent is named; the rest is a number.
+const LISTENERS_SHOWN_MAX: usize = stentor_postoffice::CROWD_MIN;
 /// When to ask again after trouble that may pass.
 const TRY_AGAIN_MS: u32 = 500;
 /// Somebody else serves the session: by now they are there to be asked.
@@ -141,20 +143,24 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
                 .collect(),
         };
         let counter = shown.client.and_then(|client| state.clients.get(&client));
+        let (speak, listen): (Vec<_>, Vec<_>) = people.partition(|person| {
+            person.role == Role::Visitor
+                || control.iter().any(|alias| alias == person.alias.as_str())
+        });
+        // Who only listens leaves no trace for visitors.
+        let listen = if shown.role == Role::Agent { listen } else { Vec::new() };
+        let more = listen.len().saturating_sub(LISTENERS_SHOWN_MAX);
         pb::SessionView {
-            people: people
-                // Who only listens leaves no trace for visitors.
-                .filter(|person| {
-                    shown.role == Role::Agent
-                        || person.role == Role::Visitor
-                        || control.iter().any(|alias| alias == person.alias.as_str())
-                })
+            people: speak
+                .into_iter()
+                .chain(listen.into_iter().take(LISTENERS_SHOWN_MAX))
                 .map(|person| pb::ViewPerson {
                     alias: person.alias.as_str().to_owned(),
                     role: role_to_pb(person.role).into(),
                     display_name: person.display_name.clone(),
                 })
                 .collect(),
+            more: u32::try_from(more).unwrap_or(u32::MAX),
             control,
             waiting_since: state.waiting.map_or(0, |waiting| waiting.since.0),
             ended: state.ended,

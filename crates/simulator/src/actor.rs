@@ -17,7 +17,7 @@ use crate::{
     log::{Append, Appended, Entity},
     owner::{Actor, Command, MAILBOX_MAX, Pending},
     traffic::Fanout,
-    world::{Job, World},
+    world::{CROWD, Job, World},
 };
 
 /// Inputs decided about at once.
@@ -177,7 +177,7 @@ impl World {
                 attaching.push((attach.connection, actor.session.replay_from()));
             }
         }
-        let context = Context { now, rules: &self.rules };
+        let context = Context { now, rules: &self.rules, crowd_min: CROWD };
         let mut commit = actor.session.decide(&inputs, &context);
         let replies = std::mem::take(&mut commit.replies);
         let mut after = actor.session.clone();

@@ -78,6 +78,8 @@ pub enum EventKind {
         alias: Alias,
         /// The name they gave.
         display_name: Option<String>,
+        /// One of many: nobody is shown it; it is told as part of the next [`Self::Crowd`].
+        counted: bool,
     },
     /// A connection was attached, or attached again.
     Attached {
@@ -114,6 +116,18 @@ pub enum EventKind {
         user: UserKey,
         /// The name under which others saw them.
         alias: Alias,
+        /// As of [`Self::Joined`].
+        counted: bool,
+    },
+    /// So many came and left since the one before. Where more than a few take part it stands for their comings and
+    /// goings, and is told once a second at most.
+    Crowd {
+        /// How many take part now.
+        total: u32,
+        /// How many came.
+        joined: u32,
+        /// How many left.
+        left: u32,
     },
     /// A device's clock was measured.
     Clock {

@@ -20,6 +20,8 @@ pub const FORMAT: u32 = 1;
 pub const LOGIC: u32 = 2;
 /// The first version of the rules that knows what an erased session is.
 pub const ERASING: u32 = 2;
+/// The first version that counts comings and goings in sessions of many.
+pub const CROWDS: u32 = 2;
 
 /// A commit, and what ties it to its place in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -61,12 +61,15 @@ fn encode_kind(kind: &EventKind) -> Option<Kind> {
         EventKind::Opened { visitor, claimed } => {
             Kind::Opened(pb::Opened { visitor: user_to_bytes(*visitor), claimed: claimed.clone() })
         }
-        EventKind::Joined { user, role, alias, display_name } => Kind::Joined(pb::Joined {
-            user: user_to_bytes(*user),
-            role: role_to_pb(*role).into(),
-            alias: alias.as_str().to_owned(),
-            display_name: display_name.clone(),
-        }),
+        EventKind::Joined { user, role, alias, display_name, counted } => {
+            Kind::Joined(pb::Joined {
+                user: user_to_bytes(*user),
+                role: role_to_pb(*role).into(),
+                alias: alias.as_str().to_owned(),
+                display_name: display_name.clone(),
+                counted: *counted,
+            })
+        }
         EventKind::Attached { connection, user, counter, permissions, client } => {
             Kind::Attached(pb::Attached {
                 connection: Some(connection_to_pb(*connection)),
@@ -85,8 +88,13 @@ fn encode_kind(kind: &EventKind) -> Option<Kind> {
         EventKind::GatewayLost { gateway, leaves_at } => {
             Kind::GatewayLost(pb::GatewayLost { gateway: gateway.0, leaves_at: leaves_at.0 })
         }
-        EventKind::Left { user, alias } => {
-            Kind::Left(pb::Left { user: user_to_bytes(*user), alias: alias.as_str().to_owned() })
+        EventKind::Left { user, alias, counted } => Kind::Left(pb::Left {
+            user: user_to_bytes(*user),
+            alias: alias.as_str().to_owned(),
+            counted: *counted,
+        }),
+        EventKind::Crowd { total, joined, left } => {
+            Kind::Crowd(pb::Crowd { total: *total, joined: *joined, left: *left })
         }
         EventKind::Clock { user, segment } => Kind::Clock(clock_to_pb(*user, *segment)),
         EventKind::Said(said) => Kind::Said(pb::Said {
@@ -187,6 +195,7 @@ fn decode_kind(kind: Kind) -> Result<EventKind, DecodeError> {
                 role,
                 alias: alias(&joined.alias),
                 display_name: joined.display_name,
+                counted: joined.counted,
             },
             // A role of a later version.
             Err(_) => EventKind::Unknown,
@@ -207,8 +216,13 @@ fn decode_kind(kind: Kind) -> Result<EventKind, DecodeError> {
             gateway: GatewayId(lost.gateway),
             leaves_at: Timestamp(lost.leaves_at),
         },
-        Kind::Left(left) => {
-            EventKind::Left { user: user_key(&left.user)?, alias: alias(&left.alias) }
+        Kind::Left(left) => EventKind::Left {
+            user: user_key(&left.user)?,
+            alias: alias(&left.alias),
+            counted: left.counted,
+        },
+        Kind::Crowd(crowd) => {
+            EventKind::Crowd { total: crowd.total, joined: crowd.joined, left: crowd.left }
         }
         Kind::Clock(clock) => {
             EventKind::Clock { user: user_key(&clock.user)?, segment: clock_from_pb(&clock) }

@@ -16,7 +16,8 @@ mod snapshot;
 
 pub use self::{
     commit::{
-        CommitRecord, ERASING, FORMAT, LOGIC, decode_commit, decode_commit_by, encode_commit,
+        CROWDS, CommitRecord, ERASING, FORMAT, LOGIC, decode_commit, decode_commit_by,
+        encode_commit,
     },
     convert::{
         app_id, client_instance, client_to_bytes, clock_from_pb, clock_to_pb, connection_from_pb,

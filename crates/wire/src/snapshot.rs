@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use prost::Message;
 use stentor_postoffice::{
-    Client, Covered, Endpoint, Line, Participant, Request, State, Taken, Turn, TurnPhase, Waiting,
+    Client, Covered, Crowd, Endpoint, Line, Participant, Request, State, Taken, Turn, TurnPhase,
+    Waiting,
 };
 use stentor_types::{Alias, ControlEpoch, Epoch, EventNumber, Stamp, Timestamp};
 
@@ -110,6 +111,11 @@ pub fn encode_snapshot_for(state: &State, min_logic: u32) -> Bytes {
         erased: state.erased,
         covered: state.covered.as_ref().map(encode_covered),
         lapsed: lapsed.collect(),
+        crowd: state.crowd.map(|crowd| pb::CrowdState {
+            joined: crowd.joined,
+            left: crowd.left,
+            tell_at: crowd.tell_at.0,
+        }),
         // The field itself is newer than the first version, and not written while that may still read.
         min_logic: if min_logic > FIRST_LOGIC { min_logic } else { 0 },
     };
@@ -186,6 +192,11 @@ pub fn decode_snapshot_by(bytes: &Bytes, logic: u32) -> Result<State, DecodeErro
     for lapsed in snapshot.lapsed {
         state.lapsed.insert(user_key(&lapsed.user)?, lapsed.display_name);
     }
+    state.crowd = snapshot.crowd.map(|crowd| Crowd {
+        joined: crowd.joined,
+        left: crowd.left,
+        tell_at: Timestamp(crowd.tell_at),
+    });
     Ok(state)
 }
 

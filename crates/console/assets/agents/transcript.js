@@ -127,6 +127,8 @@ export class Transcript {
         return line(role === "visitor" ? this.#does(who, "is here", "are here") : this.#does(who, "is listening", "are listening"), at);
       case "left":
         return line(this.#does(who, "has gone", "have gone"), at);
+      case "crowd":
+        return line(crowd(event), at);
       case "stepIn":
         return line(this.#does(who, "answers from now on", "answer from now on"), at);
       case "stepOut":
@@ -184,6 +186,11 @@ export class Transcript {
     row.append(head, element("div", "body", text));
     return row;
   }
+}
+
+function crowd({ total, joined, left }) {
+  const moved = [joined > 0 && `${joined} came`, left > 0 && `${left} left`].filter(Boolean).join(", ");
+  return `${moved}: ${total} take part now`;
 }
 
 function line(text, at) {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use stentor_cluster::{Append, Appended, Entity, EntityKind, Header, Log, LogError};
 use stentor_embedded::{Embedded, OpenError, Options};
 use stentor_faultfs::disk::Dice;
-use stentor_postoffice::{Context as Decision, Rules, Session};
+use stentor_postoffice::{CROWD_MIN, Context as Decision, Rules, Session};
 use stentor_store::{Projection, Store, StoreError, StoredEvent};
 use stentor_types::{
     AppId, Attach, ConnectionId, Epoch, EventNumber, GatewayId, Input, InputKind, Mid, Permissions,
@@ -157,7 +157,9 @@ impl Run {
         for place in writing {
             let Some(conversation) = conversations.get(*place) else { continue };
             let input = input(conversation, now, dice);
-            let commit = conversation.session.decide(&[input], &Decision { now, rules: &rules });
+            let commit = conversation
+                .session
+                .decide(&[input], &Decision { now, rules: &rules, crowd_min: CROWD_MIN });
             let mut after = conversation.session.clone();
             after.apply(&commit);
             let mut record = CommitRecord::new(app.clone(), conversation.session.id(), commit);

@@ -234,6 +234,7 @@ fn view_of(view: pb::SessionView) -> View {
     });
     View {
         people: people.collect(),
+        more: std::num::NonZeroU32::new(view.more),
         control: view.control,
         waiting: view.waiting_since > 0,
         ended: view.ended,

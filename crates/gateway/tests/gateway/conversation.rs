@@ -195,13 +195,14 @@ async fn trap_8_what_happens_is_shown_to_each_as_it_concerns_them() {
             role: Role::Agent,
             alias: Alias("a-1".into()),
             display_name: Some("Ann".into()),
+            counted: false,
         },
         said(UserKey([9; 16]), "an agent's"),
         EventKind::TurnStarted { turn, attempt: 1, deadline: Timestamp(0) },
         EventKind::TurnFailed { turn, attempt: 1, delay_s: 5, reason: FailureReason::Status },
         EventKind::TurnStarted { turn, attempt: 2, deadline: Timestamp(0) },
         EventKind::TurnEnded { turn, how: TurnEnd::Empty },
-        EventKind::Left { user: UserKey([9; 16]), alias: Alias("a-1".into()) },
+        EventKind::Left { user: UserKey([9; 16]), alias: Alias("a-1".into()), counted: false },
     ];
     let events: Vec<_> = kinds.into_iter().map(|kind| rig.owner.add(session, kind)).collect();
     rig.fan_out(session, &events, &[1]).await;

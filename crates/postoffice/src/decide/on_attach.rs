@@ -54,6 +54,7 @@ impl Decision<'_> {
                     .display_name
                     .as_deref()
                     .map(|name| shortened(name, NAME_BYTES_MAX).to_owned()),
+                counted: self.is_counted(attach.role, 1),
             };
             // Agents listen without a trace: visitors see them when they step in.
             let audience = match attach.role {

@@ -3,7 +3,7 @@
 use stentor_types::{Audience, EventKind, FailureReason, Notice, Reply, Role, TurnEnd};
 
 use super::Decision;
-use crate::state::TurnPhase;
+use crate::state::{Crowd, TurnPhase};
 
 impl Decision<'_> {
     pub(super) fn on_tick(&mut self) -> Reply {
@@ -11,6 +11,7 @@ impl Decision<'_> {
         self.turn_due();
         self.graces_due();
         self.waiting_due();
+        self.crowd_due();
         if self.state.n == before { Reply::Nothing } else { Reply::Committed(self.state.n) }
     }
 
@@ -53,8 +54,17 @@ impl Decision<'_> {
                 Role::Agent => Audience::Staff,
             };
             self.release(user, true);
-            self.emit(audience, EventKind::Left { user, alias });
+            let counted = self.is_counted(role, 0);
+            self.emit(audience, EventKind::Left { user, alias, counted });
         }
+    }
+
+    fn crowd_due(&mut self) {
+        let Some(crowd) = self.state.crowd.filter(|crowd| crowd.tell_at <= self.at) else { return };
+        let total = u32::try_from(self.state.participants.len()).unwrap_or(u32::MAX);
+        let Crowd { joined, left, .. } = crowd;
+        // Those who are counted are of staff, and visitors are not told who listens.
+        self.emit(Audience::Staff, EventKind::Crowd { total, joined, left });
     }
 
     /// The visitor is told that nobody has come; the mark stays.

@@ -63,6 +63,8 @@ pub(crate) enum Action {
         millis: i64,
     },
     Bot(bool),
+    /// Beyond so many participants agents are counted from now on.
+    Crowd(usize),
 }
 
 pub(crate) fn actions() -> impl Strategy<Value = Vec<Action>> {
@@ -89,6 +91,7 @@ pub(crate) fn actions() -> impl Strategy<Value = Vec<Action>> {
         8 => prop::sample::select(vec![0_i64, 1, 7, 1_000, 5_000, 16_000, 700_000, -3_000])
             .prop_map(|millis| Action::Pass { millis }),
         1 => prop::bool::weighted(0.8).prop_map(Action::Bot),
+        1 => prop::sample::select(vec![0_usize, 1, 2, 50]).prop_map(Action::Crowd),
     ];
     prop::collection::vec(action, 1..120)
 }
@@ -111,6 +114,10 @@ pub(crate) fn run(actions: &[Action], mut after: impl FnMut(&Run, &[Input], &[Re
             Action::Bot(on) => {
                 decide(&mut run, std::mem::take(&mut gathered), &mut after);
                 run.rules.bot = on.then(BotRules::default);
+            }
+            Action::Crowd(min) => {
+                decide(&mut run, std::mem::take(&mut gathered), &mut after);
+                run.crowd_min = *min;
             }
             other => gathered.extend(input(&run, &gathered, other)),
         }
@@ -175,7 +182,7 @@ fn input(run: &Run, gathered: &[InputKind], action: &Action) -> Option<InputKind
         },
         Action::End { name } => InputKind::End { user: user_of(*name).0 },
         Action::Tick => InputKind::Tick,
-        Action::Pass { .. } | Action::Bot(_) => return None,
+        Action::Pass { .. } | Action::Bot(_) | Action::Crowd(_) => return None,
     })
 }
 

@@ -8,6 +8,7 @@ mod bot;
 mod clock;
 mod coming_and_going;
 mod control;
+mod crowds;
 mod erasing;
 mod generate;
 mod messages;

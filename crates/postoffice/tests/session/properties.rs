@@ -157,8 +157,8 @@ proptest! {
                 EventKind::Said(said) if said.role == Role::Visitor => {
                     prop_assert!(all, "a visitor's note")
                 }
-                EventKind::Joined { role: Role::Agent, .. } | EventKind::Draft { .. }
-                | EventKind::DraftDone { .. } => prop_assert!(!all, "{:?}", event.kind),
+                EventKind::Joined { role: Role::Agent, .. } | EventKind::Crowd { .. }
+                | EventKind::Draft { .. } | EventKind::DraftDone { .. } => prop_assert!(!all, "{:?}", event.kind),
                 EventKind::DraftSent { turn, user, .. } => {
                     prop_assert!(sent.insert(*turn), "a draft was sent twice");
                     prop_assert!(

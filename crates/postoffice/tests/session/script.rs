@@ -18,7 +18,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use stentor_postoffice::{BotRules, Commit, Context, Effect, Rules, Session};
+use stentor_postoffice::{BotRules, CROWD_MIN, Commit, Context, Effect, Rules, Session};
 use stentor_types::{
     AppId, Attach, Audience, BotResult, ClientClaim, ClientInstance, ConnectionId, Control,
     ControlChange, DraftAction, DraftEnd, EffectId, Epoch, Event, EventKind, EventNumber,
@@ -44,6 +44,8 @@ pub(crate) struct Run {
     pub(crate) log: Vec<Commit>,
     pub(crate) now: Timestamp,
     pub(crate) rules: Rules,
+    /// Participants beyond which agents are counted.
+    pub(crate) crowd_min: usize,
     /// All attempts that were sent out.
     pub(crate) effects: Vec<Effect>,
     /// Seconds that devices are off.
@@ -96,6 +98,7 @@ impl Run {
             log: Vec::new(),
             now: START,
             rules: Rules::default(),
+            crowd_min: CROWD_MIN,
             effects: Vec::new(),
             clocks: BTreeMap::new(),
             shown: Vec::new(),
@@ -125,7 +128,7 @@ impl Run {
         let inputs: Vec<_> =
             inputs.iter().map(|kind| Input { at: self.now, kind: kind.clone() }).collect();
         let before = self.session.clone();
-        let context = Context { now: self.now, rules: &self.rules };
+        let context = Context { now: self.now, rules: &self.rules, crowd_min: self.crowd_min };
         let commit = self.session.decide(&inputs, &context);
         assert_eq!(self.session, before, "decide changes nothing");
         assert_eq!(commit, self.session.decide(&inputs, &context), "decide is deterministic");
@@ -215,6 +218,10 @@ impl Run {
             }
             "tick" => InputKind::Tick,
             "erase" => InputKind::Erase,
+            "crowd" => {
+                self.crowd_min = usize::try_from(number(0).expect("people")).unwrap();
+                return None;
+            }
             "bot" => {
                 self.rules.bot = (first == "on").then(BotRules::default);
                 return None;
@@ -281,6 +288,9 @@ impl Run {
             | EventKind::Detached { .. }
             | EventKind::GatewayLost { .. }
             | EventKind::Clock { .. } => return None,
+            EventKind::Joined { counted: true, .. } => "came".into(),
+            EventKind::Left { counted: true, .. } => "went".into(),
+            EventKind::Crowd { total, joined, left } => format!("+{joined} -{left} = {total}"),
             EventKind::Joined { user, .. } => format!("joined{}", who(user)),
             EventKind::Left { user, .. } => format!("left{}", who(user)),
             EventKind::Said(said) if event.audience == Audience::Staff => {

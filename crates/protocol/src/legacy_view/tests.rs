@@ -52,14 +52,20 @@ fn said(user: UserKey, greeting: bool) -> EventKind {
 
 fn joined(user: UserKey) -> EventKind {
     let alias = Alias(Arc::from("v-1"));
-    EventKind::Joined { user, role: Role::Agent, alias, display_name: Some("Ann".into()) }
+    EventKind::Joined {
+        user,
+        role: Role::Agent,
+        alias,
+        display_name: Some("Ann".into()),
+        counted: false,
+    }
 }
 
 const TURN: EventNumber = EventNumber(5);
 
 #[test]
 fn trap_8_nobody_is_shown_what_is_their_own() {
-    let left = |user| EventKind::Left { user, alias: Alias(Arc::from("v-1")) };
+    let left = |user| EventKind::Left { user, alias: Alias(Arc::from("v-1")), counted: false };
     for kind in [said(VISITOR, false), joined(VISITOR), left(VISITOR)] {
         assert_eq!(shown(VISITOR, kind), [""; 0]);
     }

@@ -44,6 +44,13 @@ enum Kind<'a> {
     Left {
         who: &'a str,
     },
+    /// So many came and left since the last one: where many take part, each one is `system`.
+    Crowd {
+        /// How many take part now.
+        total: u32,
+        joined: u32,
+        left: u32,
+    },
     Message(Message<'a>),
     Note(Message<'a>),
     Asked {
@@ -149,6 +156,12 @@ pub fn event_frame(session: SessionId, epoch: Epoch, event: &Event, viewer: View
 
 fn kind<'a>(session: &SessionId, event: &'a Event) -> Kind<'a> {
     match &event.kind {
+        EventKind::Joined { counted: true, .. } | EventKind::Left { counted: true, .. } => {
+            Kind::System
+        }
+        EventKind::Crowd { total, joined, left } => {
+            Kind::Crowd { total: *total, joined: *joined, left: *left }
+        }
         EventKind::Joined { role, alias, display_name, .. } => Kind::Joined {
             who: alias.as_str(),
             role: role_name(*role),

@@ -158,6 +158,9 @@ pub struct Limits {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct View {
     pub people: Vec<Person>,
+    /// How many more take part, and only listen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more: Option<std::num::NonZeroU32>,
     /// Aliases of those who answer; empty: the bot does.
     pub control: Vec<String>,
     pub waiting: bool,

@@ -3,12 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use stentor_cluster::{Effects, Fanout, Log, Ownership};
-use stentor_postoffice::{Commit, Context, Session};
+use stentor_postoffice::{CROWD_MIN, Commit, Context, Session};
 use stentor_store::Store;
 use stentor_types::{
     BotResult, ConnectionId, FailureReason, GatewayId, Input, InputKind, RejectCode,
 };
-use stentor_wire::{client_to_bytes, letter_body, pb, session_to_bytes};
+use stentor_wire::{CROWDS, client_to_bytes, letter_body, pb, session_to_bytes};
 
 use super::Actor;
 use crate::{actors::Key, rules};
@@ -34,7 +34,8 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'_, L, S, B> {
     fn try_decide(&self, inputs: &[Input]) -> Option<(Commit, Session)> {
         let shared = self.actors.shared();
         let rules = rules::of(&shared.apps.borrow(), &self.key.app);
-        let context = Context { now: shared.clock.now(), rules: &rules };
+        let crowd_min = if shared.min_logic() < CROWDS { usize::MAX } else { CROWD_MIN };
+        let context = Context { now: shared.clock.now(), rules: &rules, crowd_min };
         // Neither deciding nor folding a copy changes anything that outlives a panic.
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             if let Some(fail_point) = &shared.fail_point {

@@ -7,6 +7,7 @@
     reason = "a test"
 )]
 
+mod crowds;
 mod doubt;
 mod epochs;
 mod erasing;

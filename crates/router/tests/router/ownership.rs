@@ -32,12 +32,13 @@ use crate::{
 
 /// The bus of a cluster, as far as a router can see.
 #[derive(Debug)]
-struct ClusterBus {
+pub(crate) struct ClusterBus {
     inner: LocalBus,
     /// What [`Ownership`] says of every partition.
     mine: AtomicBool,
     gone: Mutex<Vec<GatewayId>>,
-    finalized: AtomicU32,
+    /// The version that nobody in the cluster is below.
+    pub(crate) finalized: AtomicU32,
     beyond: Mutex<Vec<(Partition, u32)>>,
 }
 
@@ -82,13 +83,13 @@ impl Ownership for ClusterBus {
     }
 }
 
-struct Cluster {
-    town: Town,
-    bus: Arc<ClusterBus>,
+pub(crate) struct Cluster {
+    pub(crate) town: Town,
+    pub(crate) bus: Arc<ClusterBus>,
     changes: mpsc::Sender<OwnershipChange>,
 }
 
-fn open(log: &Arc<MemoryLog>, store: &Arc<MemoryStore>) -> Cluster {
+pub(crate) fn open(log: &Arc<MemoryLog>, store: &Arc<MemoryStore>) -> Cluster {
     open_with(log, store, Config::default())
 }
 
@@ -109,7 +110,7 @@ fn open_with<L: Log>(log: &Arc<L>, store: &Arc<MemoryStore>, config: Config) -> 
 }
 
 impl Cluster {
-    async fn take(&self, partition: Partition) {
+    pub(crate) async fn take(&self, partition: Partition) {
         let (taken_up, told) = oneshot::channel();
         self.changes.send(OwnershipChange::Take { partition, taken_up }).await.unwrap();
         told.await.unwrap();

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use stentor_postoffice::{Rules, State};
+use stentor_postoffice::{CROWD_EVERY, Rules, State};
 use stentor_types::{
     Audience, ConnectionId, Event, EventKind, Permissions, Role, SessionId, Timestamp, UserKey,
 };
 
 use super::ensure;
-use crate::world::Violation;
+use crate::world::{CROWD, Violation};
 
 /// The people of one session.
 #[derive(Debug, Default)]
@@ -16,6 +16,9 @@ pub(crate) struct Presence {
     connections: BTreeMap<ConnectionId, Place>,
     people: BTreeMap<UserKey, Person>,
     visitor: Option<UserKey>,
+    /// Comings and goings that have not been told, since when, and when the last count was.
+    untold: Option<(u32, u32, Timestamp)>,
+    counted_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +59,12 @@ impl Presence {
                 self.visitor = Some(*visitor);
                 Ok(())
             }
-            EventKind::Joined { user, role, .. } => {
+            EventKind::Joined { user, role, counted, .. } => {
                 trace(*role)?;
+                one_of_many(event, *role, *counted, self.people.len() + 1, id)?;
+                if *counted {
+                    self.untold.get_or_insert((0, 0, at)).0 += 1;
+                }
                 let own = self.visitor == Some(*user);
                 ensure(own == (*role == Role::Visitor), "S3", || {
                     format!("{id}: event {n}: {role:?} is somebody else's part")
@@ -94,13 +101,30 @@ impl Presence {
                 }
                 Ok(())
             }
-            EventKind::Left { user, .. } => {
+            EventKind::Left { user, counted, .. } => {
+                let role = self.people.get(user).map_or(Role::Visitor, |person| person.role);
+                one_of_many(event, role, *counted, self.people.len(), id)?;
+                if *counted {
+                    self.untold.get_or_insert((0, 0, at)).1 += 1;
+                }
                 let person = self.people.remove(user);
                 person.map_or(Ok(()), |person| trace(person.role))?;
                 let may =
                     person.and_then(|person| person.leaves).is_some_and(|leaves| leaves <= at);
                 ensure(may, "I22", || format!("{id}: event {n}: {person:?} leaves at {at}"))?;
                 Ok(())
+            }
+            EventKind::Crowd { total, joined, left } => {
+                let there = u32::try_from(self.people.len()).unwrap_or(u32::MAX);
+                let told = self.untold.take();
+                let true_count = told.map(|(came, went, _)| (there, came, went));
+                ensure(true_count == Some((*total, *joined, *left)), "R20", || {
+                    format!("{id}: event {n} counts {total}, +{joined} -{left}, not {true_count:?}")
+                })?;
+                let last = self.counted_at.replace(at);
+                let since = told.map(|(.., since)| since).into_iter().chain(last).max();
+                let early = since.is_some_and(|since| at < since.after(CROWD_EVERY));
+                ensure(!early, "R20", || format!("{id}: event {n} counts again after {since:?}"))
             }
             _ => Ok(()),
         }
@@ -146,9 +170,10 @@ impl Presence {
         leaves.is_some_and(|leaves| leaves <= at)
     }
 
-    /// When the next one leaves.
+    /// When the next one leaves, or is counted.
     pub(crate) fn due(&self) -> Option<Timestamp> {
-        self.people.values().filter_map(|person| person.leaves).min()
+        let told = self.untold.map(|(.., since)| since.after(CROWD_EVERY));
+        self.people.values().filter_map(|person| person.leaves).chain(told).min()
     }
 
     /// Whose a connection is, if it may do more than listen.
@@ -168,4 +193,17 @@ impl Presence {
             format!("{id}: {:?}, expected {:?}", state.participants, self.people)
         })
     }
+}
+
+/// Where many take part, agents are counted, and nobody else is.
+fn one_of_many(
+    event: &Event,
+    role: Role,
+    counted: bool,
+    there: usize,
+    id: SessionId,
+) -> Result<(), Violation> {
+    ensure(counted == (role == Role::Agent && there > CROWD), "R20", || {
+        format!("{id}: event {}: {role:?}, one of {there}, counted: {counted}", event.n)
+    })
 }

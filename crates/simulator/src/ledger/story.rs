@@ -336,6 +336,7 @@ fn rare(event: &Event) -> Option<&'static str> {
         EventKind::SteppedOut { lapsed: true, .. } => "people lapsed",
         EventKind::Notice { notice: Notice::NobodyFree, .. } => "visitors told that nobody is free",
         EventKind::Ended { .. } => "ends",
+        EventKind::Crowd { .. } => "crowds counted",
         _ => return None,
     })
 }
@@ -351,6 +352,9 @@ fn word(event: &Event) -> String {
         }
         EventKind::GatewayLost { gateway, .. } => format!("{n} gateway {} lost", gateway.0),
         EventKind::Left { .. } => format!("{n} left"),
+        EventKind::Crowd { total, joined, left } => {
+            format!("{n} crowd of {total}: {joined} joined, {left} left")
+        }
         EventKind::Clock { segment, .. } => format!("{n} clock {}", segment.offset_ms),
         EventKind::Said(said) => format!("{n} said {:?}", said.text.as_deref().unwrap_or("…")),
         EventKind::TurnStarted { turn, attempt, .. } => {

@@ -9,8 +9,9 @@ pub(super) fn words(session: &SessionId, event: &Event) -> String {
     let alias = |user: &UserKey| Alias::of(session, *user).as_str().to_owned();
     let text = match &event.kind {
         EventKind::Opened { .. } => "the session begins".to_owned(),
-        EventKind::Joined { role, alias, .. } => {
-            format!("{} {} joins", role_of(*role), alias.as_str())
+        EventKind::Joined { role, alias, counted, .. } => {
+            let one = if *counted { ", one of many" } else { "" };
+            format!("{} {} joins{one}", role_of(*role), alias.as_str())
         }
         EventKind::Attached { connection, user, permissions, .. } => {
             let how = if permissions.sends { "" } else { " and only listens" };
@@ -24,7 +25,13 @@ pub(super) fn words(session: &SessionId, event: &Event) -> String {
         EventKind::GatewayLost { gateway, .. } => {
             format!("gateway {:016x} is gone with all its connections", gateway.0)
         }
-        EventKind::Left { alias, .. } => format!("{} leaves", alias.as_str()),
+        EventKind::Left { alias, counted, .. } => {
+            let one = if *counted { ", one of many" } else { "" };
+            format!("{} leaves{one}", alias.as_str())
+        }
+        EventKind::Crowd { total, joined, left } => {
+            format!("{joined} came and {left} left; {total} take part")
+        }
         EventKind::Clock { .. } => "the clock of a device is measured".to_owned(),
         EventKind::Said(said) => {
             let what = match &said.text {

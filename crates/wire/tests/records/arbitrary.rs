@@ -80,11 +80,8 @@ fn kind() -> impl Strategy<Value = EventKind> {
     prop_oneof![
         (user(), option::of(".{0,9}"))
             .prop_map(|(visitor, claimed)| EventKind::Opened { visitor, claimed }),
-        (who(), role()).prop_map(|((user, alias, display_name), role)| EventKind::Joined {
-            user,
-            role,
-            alias,
-            display_name
+        (who(), role(), any::<bool>()).prop_map(|((user, alias, display_name), role, counted)| {
+            EventKind::Joined { user, role, alias, display_name, counted }
         }),
         (connection(), user(), any::<u64>(), any::<(bool, bool)>(), option::of(any::<u128>()))
             .prop_map(|(connection, user, counter, (sends, receives), client)| {
@@ -103,7 +100,16 @@ fn kind() -> impl Strategy<Value = EventKind> {
             gateway: GatewayId(gateway),
             leaves_at
         }),
-        (user(), alias()).prop_map(|(user, alias)| EventKind::Left { user, alias }),
+        (user(), alias(), any::<bool>()).prop_map(|(user, alias, counted)| EventKind::Left {
+            user,
+            alias,
+            counted
+        }),
+        any::<(u32, u32, u32)>().prop_map(|(total, joined, left)| EventKind::Crowd {
+            total,
+            joined,
+            left
+        }),
         (user(), number(), any::<i64>(), any::<i64>()).prop_map(
             |(user, from, offset_ms, floor)| {
                 EventKind::Clock {

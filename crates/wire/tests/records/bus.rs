@@ -110,6 +110,7 @@ pub(crate) fn replies() -> Vec<pb::Reply> {
         you: "v-2".into(),
         counter: 21,
         drafts: vec![22],
+        more: 47,
     };
     let attached = pb::AttachedReply {
         session: session(),

@@ -45,6 +45,8 @@ fn every_record_of_the_past_reads_as_it_did() {
     case("people-snapshot", &encode_snapshot(&samples::people_state()), decode_snapshot);
     case("erased", &encode_commit(&samples::erased()), decode_commit);
     case("erased-snapshot", &encode_snapshot(&samples::erased_state()), decode_snapshot);
+    case("crowd", &encode_commit(&samples::crowd()), decode_commit);
+    case("crowd-snapshot", &encode_snapshot(&samples::crowd_state()), decode_snapshot);
     case("directory", &encode_directory(&samples::directory()), decode_directory);
 }
 
@@ -56,6 +58,7 @@ fn every_message_of_the_bus_reads_as_it_did() {
     case("effects", &bus::together(&bus::effects()), bus::apart::<pb::Effect>);
     // Some fields came later.
     case("suspicious", &bus::together(&bus::requests()), bus::apart::<pb::Request>);
+    case("crowd-replies", &bus::together(&bus::replies()), bus::apart::<pb::Reply>);
     let (requests, replies) = bus::erasing();
     case("erasing-requests", &bus::together(&requests), bus::apart::<pb::Request>);
     case("erasing-replies", &bus::together(&replies), bus::apart::<pb::Reply>);
@@ -64,7 +67,7 @@ fn every_message_of_the_bus_reads_as_it_did() {
 
 #[test]
 fn the_corpus_holds_every_kind_of_event() {
-    let [record, people, erased] = ["commit.bin", "people.bin", "erased.bin"]
+    let [record, people, erased, crowd] = ["commit.bin", "people.bin", "erased.bin", "crowd.bin"]
         .map(|name| decode_commit(&Bytes::from(fs::read(path(name)).unwrap())).unwrap());
     let name = |kind: &EventKind| match kind {
         // No `_`: whoever adds a kind adds a record that holds it.
@@ -91,6 +94,7 @@ fn the_corpus_holds_every_kind_of_event() {
         EventKind::SteppedOut { .. } => 20,
         EventKind::Ended { .. } => 21,
         EventKind::Erased => 22,
+        EventKind::Crowd { .. } => 23,
     };
     let kinds: std::collections::BTreeSet<i32> = record
         .commit
@@ -98,8 +102,9 @@ fn the_corpus_holds_every_kind_of_event() {
         .iter()
         .chain(&people.commit.events)
         .chain(&erased.commit.events)
+        .chain(&crowd.commit.events)
         .map(|event| name(&event.kind))
         .collect();
-    assert_eq!(kinds, (0..=22).collect());
+    assert_eq!(kinds, (0..=23).collect());
     assert!(record.snapshot.is_some_and(|snapshot| decode_snapshot(&snapshot).is_ok()));
 }

@@ -26,8 +26,11 @@ fn parts() -> pb::Commit {
 
 #[test]
 fn i19_unknown_kinds_and_fields_survive_in_their_bytes() {
-    let kind =
-        Some(pb::event::Kind::Left(pb::Left { user: vec![1; 16].into(), alias: "v".into() }));
+    let kind = Some(pb::event::Kind::Left(pb::Left {
+        user: vec![1; 16].into(),
+        alias: "v".into(),
+        counted: false,
+    }));
     let first = parts().first;
     let events = [
         with_unknown_field(&pb::Event { n: first, stamp: 4, audience: 0, kind: None }),

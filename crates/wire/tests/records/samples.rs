@@ -50,6 +50,22 @@ pub(crate) fn erased_state() -> State {
     erased_story().session.state().clone()
 }
 
+fn crowd_story() -> Run {
+    let mut run = Run::new();
+    run.steps("crowd 1; attach a; attach x; attach z; wait 1; detach x; wait 121");
+    run
+}
+
+/// A session of many, when somebody has left who is not counted yet.
+pub(crate) fn crowd_state() -> State {
+    crowd_story().session.state().clone()
+}
+
+/// How it came to that.
+pub(crate) fn crowd() -> CommitRecord {
+    CommitRecord { id: CommitId(4), ..whole(&crowd_story()) }
+}
+
 /// The record that erases it.
 pub(crate) fn erased() -> CommitRecord {
     let run = erased_story();
@@ -62,14 +78,18 @@ pub(crate) fn erased() -> CommitRecord {
 
 /// All that people do as one record.
 pub(crate) fn people() -> CommitRecord {
-    let run = people_story();
+    CommitRecord { id: CommitId(2), ..whole(&people_story()) }
+}
+
+/// A whole story as one record.
+fn whole(run: &Run) -> CommitRecord {
     let mut commit = run.log.last().unwrap().clone();
     commit.first = run.log[0].first;
     commit.events = run.events().cloned().collect();
     commit.requests = run.log.iter().flat_map(|commit| commit.requests.clone()).collect();
     commit.effects.clear();
     commit.replies.clear();
-    CommitRecord { id: CommitId(2), ..CommitRecord::new(app(), run.session.id(), commit) }
+    CommitRecord::new(app(), run.session.id(), commit)
 }
 
 /// The session at the end of the story.

@@ -9,6 +9,10 @@ mod versions;
 
 use super::{CaughtBy, Mutant, Servers};
 
+const fn core(filter: &'static str) -> CaughtBy {
+    CaughtBy::TestOf { package: "stentor-postoffice", target: "session", filter }
+}
+
 const fn router(filter: &'static str) -> CaughtBy {
     CaughtBy::TestOf { package: "stentor-router", target: "router", filter }
 }

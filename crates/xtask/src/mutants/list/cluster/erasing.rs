@@ -1,10 +1,6 @@
 //! Breakages of what an erased session leaves: numbers, and nothing else.
 
-use super::{CaughtBy, Mutant, database, nats_log, router};
-
-const fn core(filter: &'static str) -> CaughtBy {
-    CaughtBy::TestOf { package: "stentor-postoffice", target: "session", filter }
-}
+use super::{CaughtBy, Mutant, core, database, nats_log, router};
 
 const fn embedded(filter: &'static str) -> CaughtBy {
     CaughtBy::TestOf { package: "stentor-embedded", target: "contract", filter }

@@ -1,6 +1,6 @@
 //! Breakages of what keeps one input, one session or one disk from harming all others.
 
-use super::{CaughtBy, Mutant, nats_log, nats_unit, router, router_unit};
+use super::{CaughtBy, Mutant, core, nats_log, nats_unit, router, router_unit};
 
 const fn gateway_unit(filter: &'static str) -> CaughtBy {
     CaughtBy::TestOf { package: "stentor-gateway", target: "lib", filter }
@@ -100,6 +100,41 @@ pub(super) const MUTANTS: &[Mutant] = &[
         find: "while self.used.saturating_sub(self.leaving) > limit {",
         replace: "while self.used > limit {",
         caught_by: router_unit("cluster_20_nobody_else_is_asked_for_what_is_about_to_be_free"),
+    },
+    Mutant {
+        name: "cluster 20: everybody is told of each of many agents",
+        file: "crates/postoffice/src/decide.rs",
+        find: "there > self.context.crowd_min\n",
+        replace: "there > self.context.crowd_min.saturating_mul(3)\n",
+        caught_by: core("cluster_20_the_fifty_first_is_the_first_who_is_counted"),
+    },
+    Mutant {
+        name: "cluster 20: a visitor is one of many",
+        file: "crates/postoffice/src/decide.rs",
+        find: "role == Role::Agent && there >",
+        replace: "there >",
+        caught_by: core("cluster_20_a_visitor_is_never_one_of_many"),
+    },
+    Mutant {
+        name: "cluster 20: what was counted is counted again",
+        file: "crates/postoffice/src/fold.rs",
+        find: "EventKind::Crowd { .. } => self.crowd = None,",
+        replace: "EventKind::Crowd { .. } => self.crowd_at(at).tell_at = at.after(CROWD_EVERY),",
+        caught_by: core("cluster_20_agents_beyond_the_limit_are_counted_once_a_second"),
+    },
+    Mutant {
+        name: "cluster 20: a count is told at once",
+        file: "crates/postoffice/src/fold.rs",
+        find: "let tell_at = at.after(CROWD_EVERY);",
+        replace: "let tell_at = at.after(CROWD_EVERY / 4);",
+        caught_by: core("cluster_20_counts_are_true_and_a_second_apart"),
+    },
+    Mutant {
+        name: "cluster 20: a count is written for readers who do not know it",
+        file: "crates/router/src/actor/decide.rs",
+        find: "if shared.min_logic() < CROWDS {",
+        replace: "if shared.min_logic() < CROWDS - 1 {",
+        caught_by: router("cluster_20_a_count_waits_for_version_two"),
     },
     Mutant {
         name: "cluster 7: a log larger than the disk bears is made",
