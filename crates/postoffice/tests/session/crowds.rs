@@ -26,6 +26,15 @@ fn cluster_20_below_the_limit_each_is_told_of_and_what_waits_is_told_too() {
 }
 
 #[test]
+fn cluster_20_a_count_is_due_a_second_after_the_first_who_came() {
+    let mut run = Run::new();
+    run.steps("crowd 1; attach a; attach x");
+    let came = run.log[1].at;
+    run.steps("attach y; attach z");
+    assert_eq!(run.session.next_deadline(), Some(came.after(CROWD_EVERY)));
+}
+
+#[test]
 fn cluster_20_a_visitor_is_never_one_of_many() {
     check(
         "crowd 0; attach a; attach x; detach a; wait 601; attach a",

@@ -6,10 +6,12 @@
 //! here (an owner before, or a write of unknown outcome), and which becomes a gap after a while. The cursor
 //! is the lowest of them all.
 //!
-//! Bounded in records and bytes. Overflow: the record is left out, and its place becomes a gap.
+//! Bounded in records and bytes. Overflow: the record is left out, and its place becomes a gap. Where that leaves no
+//! room for reading, what is held above gaps is let go of.
 
 mod jobs;
 mod part;
+mod room;
 mod work;
 
 use std::{
@@ -262,7 +264,8 @@ impl Inner {
             && record.header.first == EventNumber::NONE;
         let refused = self.works.get(entity).is_some_and(|work| work.refused);
         if !nothing && !refused && !part.open.contains_key(&sequence) {
-            if full {
+            // What is behind a gap is read with it.
+            if full || (part.gap.is_some() && !part.scanning) {
                 part.miss(sequence, record.header.at);
                 return false;
             }
@@ -305,7 +308,7 @@ impl Inner {
     }
 
     fn next_reading(&mut self) -> Option<Reading> {
-        if self.records > self.limits.records / 2 || self.bytes > self.limits.bytes / 2 {
+        if !self.has_room_to_read() {
             return None;
         }
         self.parts.iter_mut().find_map(|(partition, part)| {

@@ -53,27 +53,30 @@ impl Inner {
                 if let Some(covered) = covered {
                     self.records -= part.close(work.cover(covered));
                 }
-                if work.open.is_empty() {
-                    self.bytes -= work.bytes();
-                    self.works.remove(&entity);
-                    return;
-                }
             }
             Ended::Failed { successes } => {
                 // A row that has been overtaken meanwhile is not kept.
                 let before = work.bytes();
                 let enough = work.failed((records, row), successes);
                 self.bytes = self.bytes - bytes + (work.bytes() - before);
-                if enough {
+                if enough && !work.is_done() {
                     self.give_up_on(&entity, "the store has refused it too often");
                     return;
                 }
             }
             Ended::Refused => {
                 self.bytes -= bytes;
-                self.give_up_on(&entity, "it cannot be read");
-                return;
+                // What was let go of meanwhile is read again, and refused again.
+                if !work.is_done() {
+                    self.give_up_on(&entity, "it cannot be read");
+                    return;
+                }
             }
+        }
+        if work.is_done() {
+            self.bytes -= work.bytes();
+            self.works.remove(&entity);
+            return;
         }
         self.ready.push_back(entity);
     }

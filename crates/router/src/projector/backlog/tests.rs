@@ -1,3 +1,5 @@
+mod story;
+
 use stentor_cluster::Header;
 use stentor_types::{AppId, Epoch, Incarnation, PlacementKey, SessionId, UserKey};
 
@@ -19,6 +21,10 @@ fn directory() -> Entity {
 
 fn partition() -> Partition {
     session(1).partition()
+}
+
+fn other_partition() -> Partition {
+    SessionId::new(PlacementKey(2), 1).partition()
 }
 
 fn record(sequence: u64) -> Record {
@@ -112,10 +118,10 @@ async fn a_row_never_goes_before_the_events_that_it_covers() {
     let rows: Vec<_> = written.iter().map(|(.., row)| *row).collect();
     assert_eq!(rows, [true]);
     // Nor while some of them may have to be read from the log.
+    backlog.committed(&session(1), record(210));
     backlog.with(|inner| {
         inner.parts.values_mut().for_each(|part| part.gap = Some(Gap::At(Sequence(200))))
     });
-    backlog.committed(&session(1), record(210));
     backlog.row(&session(1), Sequence(210), row());
     assert_eq!(write_all(&backlog), [(session(1), 1, false)]);
     scan(&backlog, &[(session(1), 205), (session(1), 210)]);
@@ -257,4 +263,51 @@ async fn a_session_is_asked_for_its_state_once_in_two_seconds() {
     assert!(backlog.rows_wanted(10).is_empty());
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(backlog.rows_wanted(10), [session(1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cluster_28_what_was_said_before_a_partition_was_read_does_not_keep_it_from_being_read() {
+    let backlog = Backlog::with_limits(4, BYTES_MAX);
+    backlog.take(partition());
+    // The store was away, and with it the place of the last owner: nobody has read what is before these.
+    for sequence in 5..=9 {
+        backlog.committed(&session(sequence), record(sequence));
+    }
+    let log: Vec<_> = (1..=9).map(|sequence| (session(sequence), sequence)).collect();
+    for read in [Gap::Cursor, Gap::At(Sequence(5)), Gap::At(Sequence(9))] {
+        assert_eq!(scan(&backlog, &log), read);
+        write_all(&backlog);
+        for sequence in 1..=9 {
+            backlog.row(&session(sequence), Sequence(sequence), row());
+        }
+        write_all(&backlog);
+    }
+    backlog.with(|inner| inner.parts.values_mut().for_each(|part| part.hold = None));
+    assert_eq!(cursor(&backlog), Some(10));
+    assert!(is_empty(&backlog));
+}
+
+#[tokio::test(start_paused = true)]
+async fn cluster_28_what_is_let_go_of_while_the_log_is_read_is_read_again() {
+    let backlog = backlog(4);
+    for sequence in 1..=5 {
+        backlog.committed(&session(sequence), record(sequence));
+    }
+    write_all(&backlog);
+    for sequence in 1..=4 {
+        backlog.row(&session(sequence), Sequence(sequence), row());
+    }
+    write_all(&backlog);
+    // While the log is read, more is said than is in the page, and there is another partition to read.
+    let reading = backlog.next_reading().unwrap();
+    for sequence in 6..=8 {
+        backlog.committed(&session(sequence), record(sequence));
+    }
+    backlog.take(other_partition());
+    assert!(backlog.next_reading().is_some(), "there is no room for another partition");
+    assert_eq!(backlog.lag().records, 0);
+    let page = vec![(session(5), record(5))];
+    backlog.read(reading, Some(Scan { records: page, next: Sequence(6), end: true }));
+    assert_eq!(backlog.lag().behind, 2, "nobody will look for what was let go of");
+    assert_eq!(cursor(&backlog), Some(5));
 }

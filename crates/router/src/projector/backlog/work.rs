@@ -150,6 +150,20 @@ impl Work {
         std::mem::replace(&mut self.open, later)
     }
 
+    /// Lets go of what is open from here on, and returns it. A row covers what is left.
+    pub(super) fn let_go(&mut self, from: Sequence) -> BTreeSet<Sequence> {
+        self.records.split_off(&from);
+        let above = self.open.split_off(&from);
+        let last = self.open.last().copied();
+        self.row = self.row.take().and_then(|(covers, row)| Some((covers.min(last?), row)));
+        above
+    }
+
+    /// Nothing is left to do, nor under way.
+    pub(super) fn is_done(&self) -> bool {
+        self.open.is_empty() && self.writing.is_none()
+    }
+
     pub(super) fn succeeded(&mut self) {
         (self.tries, self.not_before) = (0, Instant::now());
     }
@@ -157,11 +171,13 @@ impl Work {
     /// Puts back what could not be written. True if it has been tried often enough. Tries count only while
     /// others succeed: a store that is down refuses nobody.
     pub(super) fn failed(&mut self, (records, row): Parts, successes: u64) -> bool {
-        for (sequence, at, record) in records {
+        // What was let go of meanwhile is read again.
+        let open = records.into_iter().filter(|(sequence, ..)| self.open.contains(sequence));
+        for (sequence, at, record) in open {
             self.records.insert(sequence, (at, record));
         }
-        if let Some((covers, row)) = row {
-            self.offer_row(covers, row);
+        if let (Some((covers, row)), Some(last)) = (row, self.open.last()) {
+            self.offer_row(covers.min(*last), row);
         }
         if self.tries == 0 || successes > self.successes {
             self.tries += 1;

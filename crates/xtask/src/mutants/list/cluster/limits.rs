@@ -127,7 +127,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/postoffice/src/fold.rs",
         find: "let tell_at = at.after(CROWD_EVERY);",
         replace: "let tell_at = at.after(CROWD_EVERY / 4);",
-        caught_by: core("cluster_20_counts_are_true_and_a_second_apart"),
+        caught_by: core("cluster_20_a_count_is_due_a_second_after_the_first_who_came"),
     },
     Mutant {
         name: "cluster 20: a count is written for readers who do not know it",
@@ -135,6 +135,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
         find: "if shared.min_logic() < CROWDS {",
         replace: "if shared.min_logic() < CROWDS - 1 {",
         caught_by: router("cluster_20_a_count_waits_for_version_two"),
+    },
+    Mutant {
+        name: "cluster 28: what cannot be written keeps the log from being read",
+        file: "crates/router/src/projector/backlog/room.rs",
+        find: "                self.let_go_above(partition, gap);\n",
+        replace: "                let _ = (&mut *self, partition, gap);\n",
+        caught_by: router_unit("cluster_28_whatever_happened_all_is_in_the_store_in_the_end"),
+    },
+    Mutant {
+        name: "cluster 28: what is let go of while the log is read is left out",
+        file: "crates/router/src/projector/backlog/room.rs",
+        find: "                    part.miss(sequence, at);\n",
+        replace: "                    let _ = (sequence, at);\n",
+        caught_by: router_unit("cluster_28_what_is_let_go_of_while_the_log_is_read_is_read_again"),
     },
     Mutant {
         name: "cluster 7: a log larger than the disk bears is made",
