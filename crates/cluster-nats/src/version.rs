@@ -1,13 +1,18 @@
 //! The version of the rules that the whole cluster has.
 //!
 //! Nothing is written that needs a later one, so that until it is raised every member can be replaced by one
-//! of the version before. It stands beside the owners of partitions, is raised by hand, and never falls.
+//! of the version before. It stands beside the owners of partitions, is raised by hand, and never falls. A new cluster
+//! begins with that of its first router: nobody was there who could come back.
 
 use async_nats::{
-    HeaderMap, StatusCode,
+    HeaderMap, HeaderName, StatusCode,
     client::RequestErrorKind,
-    header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
-    jetstream::{context::PublishErrorKind, stream::LastRawMessageErrorKind},
+    header::{NATS_EXPECTED_LAST_SEQUENCE, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE},
+    jetstream::{
+        ErrorCode,
+        context::{GetStreamErrorKind, PublishErrorKind},
+        stream::LastRawMessageErrorKind,
+    },
 };
 use bytes::Bytes;
 
@@ -79,8 +84,53 @@ pub(crate) async fn raise(
     version: u32,
     revision: u64,
 ) -> Result<(), VersionError> {
+    write(connection, version, (NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision)).await
+}
+
+/// Lets a new cluster begin with this version. It is new if nothing was ever written to its log, which is there, and
+/// nobody has ever owned a partition. Whether it is what it begins with.
+///
+/// Nobody writes to the log who owns no partition, and the server takes the version only as the first of all records
+/// of owners. So of two members at most one says it, and none after an owner did, of whatever version that is.
+pub(crate) async fn begin(
+    connection: &Connection,
+    log: &str,
+    version: u32,
+) -> Result<bool, VersionError> {
+    if version == FIRST || !is_untouched(connection, log).await? {
+        return Ok(false);
+    }
+    match write(connection, version, (NATS_EXPECTED_LAST_SEQUENCE, 0)).await {
+        Ok(()) => Ok(true),
+        Err(VersionError::Changed) => Ok(false),
+        Err(cause) => Err(cause),
+    }
+}
+
+/// Whether a stream is there and has never held anything: one that was emptied, or made anew behind what was lost,
+/// goes on counting.
+async fn is_untouched(connection: &Connection, stream: &str) -> Result<bool, VersionError> {
+    match connection.jetstream().get_stream(stream).await {
+        Ok(stream) => Ok(stream.cached_info().state.last_sequence == 0),
+        Err(cause) => match cause.kind() {
+            GetStreamErrorKind::JetStream(missing)
+                if missing.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Ok(false)
+            }
+            _ => Err(VersionError::Server(Box::new(cause))),
+        },
+    }
+}
+
+/// Writes the version, if a number of the bucket is still what `expected` says.
+async fn write(
+    connection: &Connection,
+    version: u32,
+    expected: (HeaderName, u64),
+) -> Result<(), VersionError> {
     let mut headers = HeaderMap::new();
-    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());
+    headers.insert(expected.0, expected.1.to_string());
     let payload = version.to_string().into();
     let sent = connection.jetstream().publish_with_headers(SUBJECT, headers, payload).await;
     let sent = sent.map_err(|cause| VersionError::Server(Box::new(cause)))?;

@@ -34,7 +34,7 @@ const PUBLISH: &[(&str, &[&str])] = &[
     ("_INBOX_router.a.1", &[]),
     ("_INBOX_operator.a.1", &["router"]),
     ("$KV.STENTOR_owner.7", &["router"]),
-    ("$KV.STENTOR_owner.cluster", &["operator"]),
+    ("$KV.STENTOR_owner.cluster", &["router", "operator"]),
     ("$KV.STENTOR_cursors.7", &["router"]),
     ("$KV.STENTOR_trying.7", &["router"]),
     ("dead.router", &["router"]),

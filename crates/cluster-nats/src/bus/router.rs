@@ -22,6 +22,7 @@ use crate::{
     metrics::{LineMetrics, RouterMetrics},
     ownership::{Holdings, Keeper, Owned, Records},
     readiness::{BusState, StateReceiver, Trouble},
+    stream::LogSettings,
     subjects::LogGroup,
     timings::Timings,
     trying,
@@ -124,7 +125,9 @@ impl RouterBus {
         let (fanout, fanout_queue) =
             Sender::new(connection.clone(), members.clone(), metrics.clone());
         let (offers, offers_queue) = Offers::new(settings.group, metrics.clone());
-        let records = Records::new(connection.clone(), settings.replicas);
+        let log = LogSettings { group: settings.group, ..LogSettings::new(Vec::new()) };
+        let records = Records::new(connection.clone(), settings.replicas)
+            .founding(log.stream_name(), settings.version);
         let holdings = Arc::new(Holdings::new());
         let desk = Desk {
             connection: connection.clone(),

@@ -12,6 +12,7 @@ use async_nats::{
 };
 use futures_util::StreamExt;
 use stentor_types::Partition;
+use tracing::{info, warn};
 
 use super::record::{Known, Record};
 use crate::{bucket, claims, connect::Connection, trying, version};
@@ -64,13 +65,27 @@ pub(crate) struct All {
 pub(crate) struct Records {
     connection: Connection,
     replicas: usize,
+    founding: Option<Founding>,
+}
+
+/// What a new cluster begins with.
+#[derive(Clone, Debug)]
+struct Founding {
+    /// The stream of the log: a cluster is new if that was never written to.
+    log: String,
+    version: u32,
 }
 
 // === impl Records ===
 
 impl Records {
     pub(crate) const fn new(connection: Connection, replicas: usize) -> Self {
-        Self { connection, replicas }
+        Self { connection, replicas, founding: None }
+    }
+
+    /// The same, of a router of this version, with which a cluster begins whose log is new.
+    pub(crate) fn founding(self, log: String, version: u32) -> Self {
+        Self { founding: Some(Founding { log, version }), ..self }
     }
 
     /// Makes the bucket if it is not there, that of names that are used up once, and that of what is being
@@ -85,6 +100,19 @@ impl Records {
         };
         for config in [claims::config(self.replicas), trying::config(self.replicas), own] {
             bucket::ensure(&self.connection, config).await.map_err(ReadError::Server)?;
+        }
+        if let Some(Founding { log, version }) = &self.founding {
+            match version::begin(&self.connection, log, *version).await {
+                Ok(true) => info!(version, "a new cluster begins"),
+                Ok(false) => {}
+                // It is no reason not to serve.
+                Err(cause) => warn!(
+                    cause = &cause as &(dyn std::error::Error + 'static),
+                    version,
+                    "a new cluster cannot be told with which version it begins, so it has version 1; may this user \
+                     write it (`deploy/nats/accounts.conf`)? `stentor upgrade finalize` raises it"
+                ),
+            }
         }
         Ok(())
     }

@@ -11,6 +11,7 @@
 mod effects;
 mod faults;
 mod fitness;
+mod founding;
 mod gateway;
 mod harness;
 mod ingress;

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use stentor_cluster::{Fanout, GatewayMessage, Ingress, PublishOutcome};
+use stentor_cluster::{Fanout, GatewayMessage, Ingress, Ownership, PublishOutcome};
 use stentor_testkit::{Nats, NatsOptions};
 use stentor_types::GatewayId;
+use stentor_wire::LOGIC;
 
 use crate::{
     effects::{TestConnector, make_stream, offer},
@@ -28,6 +29,7 @@ async fn s17_the_rights_of_each_role_are_enough_for_the_bus() {
     // Partitions are taken, asked for, and handed over.
     let mut a = TestRouter::start(&url("router"), "router-a", hurried()).await;
     a.owns(64).await;
+    assert_eq!(a.bus.finalized(), LOGIC, "a new cluster begins at the newest version");
     let b = TestRouter::start(&url("router"), "router-b", hurried()).await;
     until("it is given something", || !b.owned().is_empty()).await;
     a.drain().await;

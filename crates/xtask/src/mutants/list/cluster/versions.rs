@@ -8,6 +8,20 @@ const fn upgrade(filter: &'static str) -> CaughtBy {
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
+        name: "cluster 25: a cluster begins anew whose log has something",
+        file: "crates/cluster-nats/src/version.rs",
+        find: "version == FIRST || !is_untouched(connection, log).await?",
+        replace: "version == FIRST || (log.is_empty() && !is_untouched(connection, log).await?)",
+        caught_by: nats_bus("cluster_25_a_cluster_that_is_not_new_goes_on_with_version_1"),
+    },
+    Mutant {
+        name: "cluster 25: a cluster begins anew that has owners",
+        file: "crates/cluster-nats/src/version.rs",
+        find: "write(connection, version, (NATS_EXPECTED_LAST_SEQUENCE, 0))",
+        replace: "write(connection, version, [(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, 0), (NATS_EXPECTED_LAST_SEQUENCE, 0)][0].clone())",
+        caught_by: nats_bus("cluster_25_a_cluster_that_is_not_new_goes_on_with_version_1"),
+    },
+    Mutant {
         name: "cluster 3: sessions of a partition just taken share batches",
         file: "crates/cluster-nats/src/log/contested.rs",
         find: "contested || (lately.is_fresh(entity, now) && !lately.written.contains(entity))",
