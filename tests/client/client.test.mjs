@@ -212,6 +212,43 @@ test("who waits until it is ready may ask at once, and is told when it will neve
   await assert.rejects(forged.ready(), { code: "closed", final: true });
 });
 
+test("what is erased is gone for everybody who watches, and the visitor goes on in a new session", async () => {
+  const secret = "my deepest secret";
+  const visitor = watched(client(), { name: "erased" });
+  const kinds = [];
+  visitor.session.on("event", ({ kind }) => kinds.push(kind));
+  await visitor.session.send(secret);
+  await until("the bot", () => visitor.events.some(({ kind }) => kind === "reply"));
+  const { sid } = visitor.session;
+  const token = await router.token("agent", "ann");
+  const staff = watched(client({ token }), { sid });
+  await until("the secret among staff", () => texts(staff).includes(secret));
+
+  const headers = { authorization: `Bearer ${await router.token("integration", "crm")}` };
+  const answer = await fetch(`http://127.0.0.1:${router.port}/api/v1/sessions/${sid}`, { method: "DELETE", headers });
+  const certificate = await answer.json();
+  assert.equal(answer.status, 200, JSON.stringify(certificate));
+  await until("the last event", () => staff.events.at(-1)?.kind === "erased");
+  assert.equal(staff.events.at(-1).n, certificate.events);
+  assert.equal(staff.session.sid, sid);
+  await assert.rejects(staff.session.note("still there?"), ({ code, final }) => code === "erased" && final);
+
+  // Under its own name it begins again, and is shown nothing of what was.
+  await until("another session", () => visitor.resets === 2 && visitor.session.sid !== sid);
+  assert.equal(kinds.filter((kind) => kind === "erased").length, 1);
+  assert.deepEqual(texts(visitor), []);
+  await visitor.session.send("hello again");
+  await until("what is said there", () => texts(visitor).includes("hello again"));
+  assertDense(visitor);
+
+  // Who comes later sees that there were events, and no word of any.
+  const late = watched(client({ token }), { sid });
+  await until("its end", () => late.session.n === certificate.events);
+  assert.deepEqual(late.events.filter(({ kind }) => kind !== "erased"), []);
+  const { items } = await (await fetch(`http://127.0.0.1:${router.port}/api/v1/sessions`, { headers })).json();
+  assert.ok(!JSON.stringify(items).includes(secret));
+});
+
 test("a refusal for good ends it with a reason; a client that may not be here stays away", async () => {
   const stentor = client();
   const states = [];

@@ -8,6 +8,7 @@ const app = new URLSearchParams(location.search).get("app") ?? "demo";
 const find = (id) => document.getElementById(id);
 const NAME_KEY = `stentor-chat:${app}`;
 const TYPING_VOID_MS = 6_000;
+const ERASED = "This chat was erased. Your next message begins a new one.";
 
 find("server-url").textContent = `${location.protocol.replace("http", "ws")}//${location.host}/dev?appId=${encodeURIComponent(app)}`;
 if (find("form")) chat();
@@ -17,6 +18,7 @@ function chat() {
   let session;
   let chips = [];
   let asked = false;
+  let erased = false;
   const typers = new Map();
 
   const row = (className, text) => {
@@ -57,6 +59,8 @@ function chat() {
     session.on("reset", () => {
       find("messages").replaceChildren();
       chips = [];
+      if (erased) row("note", ERASED);
+      erased = false;
     });
     session.on("event", take);
     session.on("opened", draw);
@@ -91,9 +95,17 @@ function chat() {
     if (kind === "failed") row("note", event.retryInS > 0 ? "That did not work; trying again …" : "That did not work. Please try again later.");
     if (kind === "stepIn") row("note", `${who} has joined`);
     if (kind === "stepOut") row("note", `${who} has left`);
-    if (kind === "erased") row("note", "This chat was erased. Your next message begins a new one.");
+    if (kind === "erased") forget();
     if (kind === "ended") row("note", "This chat has ended. Your next message begins it again.");
     draw();
+  }
+
+  /** Of what was shown nothing may stay, also if the new chat takes a while to come. */
+  function forget() {
+    erased = true;
+    chips = [];
+    for (const shown of find("messages").querySelectorAll("li:not(.unsent)")) shown.remove();
+    row("note", ERASED);
   }
 
   function answer(response) {
