@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use stentor_tokens::Keys;
+use stentor_tokens::{Claims, Keys, Role, TokenError};
 use stentor_types::AppId;
 use url::Url;
 
@@ -113,6 +113,30 @@ impl App {
     #[must_use]
     pub fn allows(&self, origin: &str) -> bool {
         self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+    }
+
+    /// What a token says that the operator stands by, and the key that has signed it.
+    ///
+    /// # Errors
+    /// None of the keys has signed it, it is not for this app or not for now, or it was taken back.
+    pub fn vouched(&self, token: &str) -> Result<(Claims, String), TokenError> {
+        let (claims, key) = stentor_tokens::verify(token, &self.keys, self.id.as_str())?;
+        if self.has_revoked(&claims.sub, claims.jti.as_deref()) {
+            return Err(TokenError::Revoked);
+        }
+        Ok((claims, key))
+    }
+
+    /// Whether the operator has taken back what a subject, or a token with this id, was given.
+    #[must_use]
+    pub fn has_revoked(&self, subject: &str, token: Option<&str>) -> bool {
+        self.revoked.contains(subject) || token.is_some_and(|token| self.revoked.contains(token))
+    }
+
+    /// Whether who shows this token may have sessions erased: a program of the operator, and no person.
+    #[must_use]
+    pub fn lets_erase(&self, token: &str) -> bool {
+        self.vouched(token).is_ok_and(|(claims, _)| claims.role == Role::Integration)
     }
 }
 

@@ -21,7 +21,7 @@ use stentor_cluster::{BusError, Ingress};
 use stentor_types::Partition;
 use stentor_wire::{
     pb,
-    pb::{input_reply, reply},
+    pb::{erase_reply, input_reply, reply},
 };
 use tokio::time::{Instant, Sleep};
 use tracing::warn;
@@ -76,6 +76,8 @@ pub(crate) enum Answer {
     Events(pb::FetchReply),
     /// Sessions.
     List(pb::ListReply),
+    /// What came of erasing a session; never "not now".
+    Erased(pb::erase_reply::Kind),
     /// The request made no sense to the owner.
     Malformed,
     /// The request is longer than the bus carries: no owner has seen it.
@@ -243,9 +245,13 @@ fn read(kind: reply::Kind) -> Result<Answer, Option<Duration>> {
         reply::Kind::Malformed(_) => Ok(Answer::Malformed),
         reply::Kind::List(pb::ListReply { try_again: true, .. }) => Err(None),
         reply::Kind::List(list) => Ok(Answer::List(list)),
-        reply::Kind::Outcome(_)
-        | reply::Kind::Signalled(_)
-        | reply::Kind::Explain(_)
-        | reply::Kind::Erase(_) => Err(None),
+        reply::Kind::Erase(pb::EraseReply { kind }) => match kind {
+            Some(erase_reply::Kind::TryAgainMs(ms)) => {
+                Err(Some(Duration::from_millis(u64::from(ms).max(100))))
+            }
+            Some(kind) => Ok(Answer::Erased(kind)),
+            None => Err(None),
+        },
+        reply::Kind::Outcome(_) | reply::Kind::Signalled(_) | reply::Kind::Explain(_) => Err(None),
     }
 }

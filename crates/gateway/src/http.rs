@@ -6,6 +6,7 @@
 mod answer;
 mod api;
 mod body;
+mod erase;
 mod files;
 mod frames;
 mod handshake;

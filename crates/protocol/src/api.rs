@@ -7,6 +7,7 @@
 mod openapi;
 
 use serde::{Deserialize, Serialize};
+use stentor_types::{Epoch, EventNumber, SessionId, Timestamp};
 
 use crate::v2::Item;
 
@@ -29,6 +30,7 @@ pub enum Call {
     Take,
     Release,
     End,
+    Erase,
 }
 
 /// One of them: method, what follows the session's path, what it does.
@@ -36,7 +38,7 @@ pub enum Call {
 pub struct Route {
     pub call: Call,
     pub method: &'static str,
-    /// Behind `/api/v1/sessions/{sid}`; nothing for the list.
+    /// Behind `/api/v1/sessions/{sid}`, empty for the session itself; nothing for the list.
     pub tail: Option<&'static str>,
     pub summary: &'static str,
 }
@@ -69,6 +71,12 @@ pub const ROUTES: &[Route] = &[
         Some("/end"),
         "Ends a session; the visitor's next message begins it again",
     ),
+    route(
+        Call::Erase,
+        "DELETE",
+        Some(""),
+        "Erases all that was said and done in a session, for good",
+    ),
 ];
 
 /// Why a request is none of them.
@@ -88,10 +96,10 @@ pub fn find<'a>(method: &str, path: &'a str) -> Result<(Call, &'a str), NoRoute>
     let rest = path.strip_prefix(SESSIONS).ok_or(NoRoute::Path)?;
     let (session, tail) = match rest.strip_prefix('/') {
         None if rest.is_empty() => ("", None),
-        None => return Err(NoRoute::Path),
+        None | Some("") => return Err(NoRoute::Path),
         Some(rest) => match rest.find('/') {
             Some(end) => (rest.get(..end).unwrap_or_default(), rest.get(end..)),
-            None => return Err(NoRoute::Path),
+            None => (rest, Some("")),
         },
     };
     let route = ROUTES.iter().find(|route| route.tail == tail).ok_or(NoRoute::Path)?;
@@ -142,6 +150,23 @@ pub struct Sessions {
     pub next: Option<String>,
 }
 
+/// What is known of an erasure. It holds nothing of what was erased.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Certificate {
+    pub app: String,
+    pub session: String,
+    pub epoch: u64,
+    /// How many events there were; of each, the number is left.
+    pub events: u64,
+    /// Since then nobody is shown anything of it.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
+    pub hidden: String,
+    /// By then the last byte has left the files of log and database; null if that cannot be told.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
+    pub gone: Option<String>,
+}
+
 /// Something is not possible.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -150,6 +175,28 @@ pub struct Problem {
     pub code: String,
     /// What to do about it, for people.
     pub text: String,
+}
+
+// === impl Certificate ===
+
+impl Certificate {
+    /// The same in words of JSON.
+    #[must_use]
+    pub fn new(
+        (app, session): (String, SessionId),
+        (epoch, events): (Epoch, EventNumber),
+        hidden: Timestamp,
+        gone: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            app,
+            session: session.to_string(),
+            epoch: epoch.0,
+            events: events.0,
+            hidden: hidden.utc(),
+            gone: gone.map(Timestamp::utc),
+        }
+    }
 }
 
 impl std::fmt::Debug for NewMessage {
@@ -169,7 +216,10 @@ mod tests {
         assert_eq!(find("GET", "/api/v1/sessions//events"), Ok((Call::Events, "")));
         assert_eq!(find("GET", "/api/v1/sessions/a-b/end"), Err(NoRoute::Method("POST")));
         assert_eq!(find("PUT", "/api/v1/sessions"), Err(NoRoute::Method("GET")));
-        let none = ["/api/v1/session", "/api/v1/sessionsx", "/api/v1/sessions/a", "/x"];
+        assert_eq!(find("DELETE", "/api/v1/sessions/a-b"), Ok((Call::Erase, "a-b")));
+        assert_eq!(find("GET", "/api/v1/sessions/a"), Err(NoRoute::Method("DELETE")));
+        assert_eq!(find("DELETE", "/api/v1/sessions"), Err(NoRoute::Method("GET")));
+        let none = ["/api/v1/session", "/api/v1/sessionsx", "/api/v1/sessions/", "/x"];
         for path in none.into_iter().chain(["/api/v1/sessions/a/b", "/api/v1/sessions/a/end/"]) {
             assert_eq!(find("GET", path), Err(NoRoute::Path), "{path}");
         }

@@ -153,12 +153,16 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
                 let reply = self.actors.shared().hops.explain(session, n);
                 Ok(Some(reply::Kind::Explain(reply)))
             }
-            RequestOf::Erase(request) if operator => {
-                let key = Key { app, session: session_id(&request.session)? };
-                Ok(Some(reply::Kind::Erase(self.erase(key).await)))
+            // Whoever has sockets or calls bots must not be able to by themselves.
+            RequestOf::Erase(request) if !operator && request.token.is_empty() => {
+                Err(DecodeError::Field("kind"))
             }
-            // Whoever has sockets or calls bots must not be able to.
-            RequestOf::Erase(_) => Err(DecodeError::Field("kind")),
+            RequestOf::Erase(request) => {
+                let key = Key { app, session: session_id(&request.session)? };
+                let may = operator || self.lets_erase(&key.app, &request.token);
+                let reply = if may { self.erase(key).await } else { erasing::forbidden() };
+                Ok(Some(reply::Kind::Erase(reply)))
+            }
         }
     }
 

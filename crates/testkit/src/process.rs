@@ -48,6 +48,7 @@ fn instead_of(program: &Path) -> PathBuf {
 #[derive(Debug)]
 pub struct Process {
     program: PathBuf,
+    command: &'static str,
     flags: Vec<String>,
     child: Option<Child>,
     port: u16,
@@ -63,11 +64,23 @@ impl Process {
     /// # Errors
     /// It cannot be started, or does not become ready.
     pub async fn start(program: &Path, flags: &[&str]) -> anyhow::Result<Self> {
+        Self::start_as("dev", program, flags).await
+    }
+
+    /// The same with another sub-command that takes these flags.
+    ///
+    /// # Errors
+    /// As for [`Process::start`].
+    pub async fn start_as(
+        command: &'static str,
+        program: &Path,
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
         let (port, admin) = (free_port()?, free_port()?);
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let data = tempfile::tempdir()?;
         let mut process =
-            Self { program: instead_of(program), flags, child: None, port, admin, data };
+            Self { program: instead_of(program), command, flags, child: None, port, admin, data };
         for _ in 0..PORTS_TRIED {
             let started = process.start_again().await;
             if started.is_ok() || !process.has_ended() {
@@ -92,7 +105,7 @@ impl Process {
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
         anyhow::ensure!(self.child.is_none(), "it is still running");
         let child = Command::new(&self.program)
-            .arg("dev")
+            .arg(self.command)
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .args(["--admin-listen", &format!("127.0.0.1:{}", self.admin)])
             .args(["--data", &self.data.path().display().to_string()])

@@ -11,6 +11,7 @@ mod id;
 mod input;
 mod number;
 mod session_id;
+mod utc;
 
 pub use self::{
     connection::{ClientInstance, ConnectionId, GatewayId, Mid},

@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
-    Answer, answer, body,
+    Answer, answer, body, erase,
     frames::{self, Life},
     handshake, read,
 };
@@ -82,6 +82,7 @@ async fn try_serve<B: Ingress>(
     match call {
         Call::Events => return read::events(&caller, session, &query).await,
         Call::Transcript => return read::transcript(&caller, session, &query).await,
+        Call::Erase => return erase::erase(&caller, session, request.headers()).await,
         Call::List | Call::Post | Call::Take | Call::Release | Call::End => {}
     }
     if !caller.principal.may_work() {
@@ -157,7 +158,8 @@ fn caller<'a, B: Ingress>(
     Ok(Caller { shared, app: Arc::clone(app), principal, stranger, hello })
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The token of a request.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (kind, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     kind.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
@@ -225,6 +227,7 @@ fn status(code: &str) -> StatusCode {
         "noSession" => StatusCode::NOT_FOUND,
         "forbidden" => StatusCode::FORBIDDEN,
         "notInControl" | "expired" | "gap" => StatusCode::CONFLICT,
+        "erased" => StatusCode::GONE,
         "tooLong" => StatusCode::PAYLOAD_TOO_LARGE,
         "malformed" => StatusCode::BAD_REQUEST,
         "tooFast" | "tooMany" => StatusCode::TOO_MANY_REQUESTS,
@@ -244,12 +247,22 @@ impl<B: Ingress> Caller<'_, B> {
         partition: Partition,
         kind: pb::request::Kind,
     ) -> Result<asking::Answer, Answer> {
+        self.ask_for(ANSWER_MAX, partition, kind).await.ok_or_else(|| refused(Code::Busy))
+    }
+
+    /// The same for so long; nothing if that is too short.
+    pub(super) async fn ask_for(
+        &self,
+        within: Duration,
+        partition: Partition,
+        kind: pb::request::Kind,
+    ) -> Option<asking::Answer> {
         let request =
             pb::Request { app: self.app.id.as_str().to_owned(), kind: Some(kind), deaths: 0 };
         let bus = Arc::clone(&self.shared.bus);
         let mut asking = Asking::new(bus, partition, &request, 0);
         let answered = poll_fn(|context| asking.poll(context, &self.shared.metrics));
-        tokio::time::timeout(ANSWER_MAX, answered).await.map_err(|_| refused(Code::Busy))
+        tokio::time::timeout(within, answered).await.ok()
     }
 }
 

@@ -64,9 +64,8 @@ impl Principal {
     /// # Errors
     /// The token is not believed.
     pub(crate) fn vouched(app: &App, token: &str) -> Result<Self, TokenError> {
-        let (claims, key) = stentor_tokens::verify(token, &app.keys, app.id.as_str())?;
-        let principal = Self::of_claims(app, claims, key);
-        if principal.holds(app) { Ok(principal) } else { Err(TokenError::Revoked) }
+        let (claims, key) = app.vouched(token)?;
+        Ok(Self::of_claims(app, claims, key))
     }
 
     /// Whoever these believed claims are about.
@@ -94,9 +93,7 @@ impl Principal {
     /// Whether the operator still vouches for them.
     pub(crate) fn holds(&self, app: &App) -> bool {
         let Some(key) = &self.key else { return true };
-        let revoked = app.revoked.contains(&*self.bot_user)
-            || self.token.as_ref().is_some_and(|token| app.revoked.contains(&**token));
-        app.keys.get(key).is_some() && !revoked
+        app.keys.get(key).is_some() && !app.has_revoked(&self.bot_user, self.token.as_deref())
     }
 
     /// Waits until the token expires, if it does.

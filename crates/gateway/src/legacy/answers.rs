@@ -37,7 +37,11 @@ impl<B: Ingress> Member<B> {
                 return Ok(());
             }
             // Asking again would be answered the same.
-            Answer::Malformed | Answer::TooLarge | Answer::Events(_) | Answer::List(_) => {
+            Answer::Malformed
+            | Answer::TooLarge
+            | Answer::Events(_)
+            | Answer::List(_)
+            | Answer::Erased(_) => {
                 if asked == Asked::Return {
                     return Err(STALE);
                 }

@@ -25,7 +25,9 @@ impl<B: Ingress> Seat<B> {
             Answer::Inputs(results) => results,
             Answer::TooLarge => return self.too_large(frames),
             // Asking again would be answered the same.
-            Answer::Malformed | Answer::Events(_) | Answer::List(_) => Vec::new(),
+            Answer::Malformed | Answer::Events(_) | Answer::List(_) | Answer::Erased(_) => {
+                Vec::new()
+            }
         };
         let says_something = self.says_something();
         let mut kinds = results.into_iter().filter_map(|result| result.kind);

@@ -12,6 +12,7 @@ mod client;
 mod conversation;
 mod cut_off;
 mod draining;
+mod erasing;
 mod files;
 mod handshake;
 mod lossy;

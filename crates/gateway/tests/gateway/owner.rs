@@ -57,6 +57,8 @@ pub(crate) struct State {
     pub(crate) troubles: VecDeque<Trouble>,
     /// How messages are answered, without anything being done.
     pub(crate) answer: Option<input_reply::Kind>,
+    /// What comes of erasing.
+    pub(crate) erasing: Option<reply::Kind>,
     /// Messages are always answered with "attach first".
     pub(crate) forgets: bool,
     /// What was asked, in order, in a few words.
@@ -194,7 +196,11 @@ impl State {
             request::Kind::Signal(_) => reply::Kind::Signalled(true),
             request::Kind::List(_) => reply::Kind::List(pb::ListReply::default()),
             request::Kind::Outcome(_) => panic!("a gateway knows no outcomes"),
-            request::Kind::Explain(_) | request::Kind::Erase(_) => panic!("operators ask that"),
+            request::Kind::Erase(erase) => {
+                self.asked.push(format!("erase by {}", erase.token));
+                self.erasing.clone().unwrap()
+            }
+            request::Kind::Explain(_) => panic!("operators ask that"),
         }
     }
 

@@ -253,7 +253,7 @@ impl State {
             request::Kind::Signal(_) => reply::Kind::Signalled(true),
             request::Kind::List(_) => reply::Kind::List(pb::ListReply::default()),
             request::Kind::Outcome(_) => panic!("a gateway knows no outcomes"),
-            request::Kind::Explain(_) | request::Kind::Erase(_) => panic!("operators ask that"),
+            request::Kind::Explain(_) | request::Kind::Erase(_) => panic!("nobody asks that here"),
         }
     }
 

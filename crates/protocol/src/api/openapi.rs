@@ -6,7 +6,8 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Accepted, Call, KEY_BYTES_MAX, NewMessage, Problem, ROUTES, SESSIONS, Sessions, Taking,
+    Accepted, Call, Certificate, KEY_BYTES_MAX, NewMessage, Problem, ROUTES, SESSIONS, Sessions,
+    Taking,
 };
 use crate::v2::event_schema;
 
@@ -65,7 +66,7 @@ fn parameters(call: Call) -> Vec<Value> {
             "The same message under the same key is taken once.",
             json!({ "type": "string", "minLength": 1, "maxLength": KEY_BYTES_MAX, "pattern": "^[ -~]+$" }),
         )],
-        Call::Take | Call::Release | Call::End => Vec::new(),
+        Call::Take | Call::Release | Call::End | Call::Erase => Vec::new(),
     };
     let session = of_session.into_iter().filter(|_| call != Call::List);
     session.chain(more).collect()
@@ -99,6 +100,10 @@ fn operation(generator: &mut SchemaGenerator, call: Call, summary: &str) -> Valu
                 "text/plain": { "schema": { "type": "string" } },
             } })
         }
+        Call::Erase => {
+            let schema = generator.subschema_for::<Certificate>();
+            json!({ "description": "Erased", "content": { "application/json": { "schema": schema } } })
+        }
         Call::Post | Call::Take | Call::Release | Call::End => {
             let schema = generator.subschema_for::<Accepted>();
             json!({ "description": "On disk", "content": { "application/json": { "schema": schema } } })
@@ -122,7 +127,16 @@ fn operation(generator: &mut SchemaGenerator, call: Call, summary: &str) -> Valu
     }
     if matches!(call, Call::Post | Call::Take | Call::Release | Call::End) {
         add("409", "Somebody else answers: take over first; or the key was used too long ago");
+        add("410", "What was in the session is erased");
         add("413", "Longer than allowed");
+    }
+    if call == Call::Erase {
+        add(
+            "409",
+            "The members of the cluster would not understand it yet; `text` says what to do",
+        );
+        add("500", "The session's record is damaged: nothing can be written behind it");
+        add("501", "The router that owns the session has an older version");
     }
     let mut operation = json!({
         "operationId": format!("{call:?}").to_lowercase(),

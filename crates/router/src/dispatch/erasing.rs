@@ -13,7 +13,19 @@ use crate::{
     request,
 };
 
+/// The answer to somebody who may not.
+pub(super) const fn forbidden() -> pb::EraseReply {
+    pb::EraseReply { kind: Some(pb::erase_reply::Kind::Forbidden(true)) }
+}
+
 impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
+    /// Whether a program may that shows this token. A gateway has looked at it too; but somebody may have broken into
+    /// one, and what it says is not enough for this.
+    pub(super) fn lets_erase(&self, app: &AppId, token: &str) -> bool {
+        let apps = self.actors.shared().apps.borrow();
+        apps.get(app.as_str()).is_some_and(|app| app.lets_erase(token))
+    }
+
     /// The directory first: the session itself tells no longer whose it was, once it is erased.
     pub(super) async fn erase(&self, key: Key) -> pb::EraseReply {
         if self.actors.shared().min_logic() < ERASING {

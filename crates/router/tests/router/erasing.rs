@@ -7,10 +7,11 @@ use std::{
 
 use prost::Message as _;
 use stentor_cluster::{
-    Entity, EntityKind, GatewayMessage, Log, PartitionLog as _, memory::MemoryLog,
+    Entity, EntityKind, GatewayMessage, Ingress as _, Log, PartitionLog as _, memory::MemoryLog,
 };
 use stentor_router::Config;
 use stentor_store::{Erasure, Store, memory::MemoryStore};
+use stentor_tokens::{Algorithm, Key, Keys};
 use stentor_types::{EventKind, EventNumber, Incarnation, SessionId, Timestamp};
 use stentor_wire::{ERASING, decode_event, pb, session_to_bytes};
 
@@ -23,7 +24,7 @@ use crate::{
 const TEXT: &str = "my deepest secret";
 
 async fn erase(town: &Town, session: SessionId) -> pb::erase_reply::Kind {
-    let request = pb::EraseRequest { session: session_to_bytes(session) };
+    let request = pb::EraseRequest { session: session_to_bytes(session), ..Default::default() };
     let kind = Some(pb::request::Kind::Erase(request));
     let request = pb::Request { app: "demo".into(), kind, deaths: 0 };
     let asked = town.bus.operate(session.partition(), request.encode_to_vec().into());
@@ -176,13 +177,67 @@ async fn cluster_26_only_operators_erase_and_only_what_all_versions_understand()
     town.close().await;
 
     let town = Town::open(&log, &store, harness::apps(), 1, Config::default());
-    let request = pb::EraseRequest { session: session_to_bytes(session) };
+    let request = pb::EraseRequest { session: session_to_bytes(session), ..Default::default() };
     let kind = pb::request::Kind::Erase(request);
     let reply = town.ask(session.partition(), kind).await;
     assert!(matches!(reply.kind, Some(pb::reply::Kind::Malformed(_))), "{reply:?}");
     assert!(log_holds_text(&log, &town, session).await);
     let unknown = SessionId::new(session.key(), 1);
     assert_eq!(erase(&town, unknown).await, pb::erase_reply::Kind::NoSession(true));
+    town.close().await;
+}
+
+#[tokio::test]
+async fn s17_a_gateway_erases_only_with_the_token_of_a_program_of_that_app() {
+    let log = Arc::new(MemoryLog::new(Incarnation(1)));
+    let store = Arc::new(MemoryStore::new());
+    let key = |secret: u8| Key::try_new("k", Algorithm::Hs256, &[secret; 40]).unwrap();
+    let exp = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() + 600;
+    let token = |app: &str, role, sub: &str, secret| {
+        let claims = serde_json::json!({ "sub": sub, "aud": app, "role": role, "exp": exp });
+        stentor_tokens::mint(&serde_json::from_value(claims).unwrap(), &key(secret)).unwrap()
+    };
+    let known = harness::apps();
+    let app = |name: &str| stentor_apps::App {
+        id: stentor_types::AppId::try_new(name).unwrap(),
+        keys: Keys::new(vec![key(1)]),
+        revoked: ["gone".to_owned()].into(),
+        ..(**known.get("demo").unwrap()).clone()
+    };
+    let apps = stentor_apps::AppSet::new([app("demo"), app("other")]);
+    let mut town = Town::open(&log, &store, apps, 1, Config::default());
+    let socket = visitor(&mut town).await;
+    let session = socket.session.unwrap();
+    let before = town.events(session).await;
+    let ask = async |app: &str, token: &str| {
+        let request =
+            pb::EraseRequest { session: session_to_bytes(session), token: token.to_owned() };
+        let kind = Some(pb::request::Kind::Erase(request));
+        let request = pb::Request { app: app.into(), kind, deaths: 0 };
+        let asked = town.bus.request(session.partition(), request.encode_to_vec().into());
+        let answer = tokio::time::timeout(PATIENCE, asked).await.unwrap().unwrap();
+        match pb::Reply::decode(answer).unwrap().kind {
+            Some(pb::reply::Kind::Erase(reply)) => reply.kind.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    for (why, token) in [
+        ("no token", "x".to_owned()),
+        ("a person's", token("demo", "agent", "ann", 1)),
+        ("a visitor's", token("demo", "visitor", "ann", 1)),
+        ("of another key", token("demo", "integration", "crm", 2)),
+        ("of another app", token("other", "integration", "crm", 1)),
+        ("taken back", token("demo", "integration", "gone", 1)),
+    ] {
+        assert_eq!(ask("demo", &token).await, pb::erase_reply::Kind::Forbidden(true), "{why}");
+    }
+    // S6: in its own app there is no such session.
+    let other = token("other", "integration", "crm", 1);
+    assert_eq!(ask("other", &other).await, pb::erase_reply::Kind::NoSession(true));
+    assert_eq!(town.events(session).await, before);
+    let certificate = ask("demo", &token("demo", "integration", "crm", 1)).await;
+    assert!(matches!(certificate, pb::erase_reply::Kind::Certificate(_)), "{certificate:?}");
+    assert!(!log_holds_text(&log, &town, session).await);
     town.close().await;
 }
 

@@ -19,8 +19,9 @@ use stentor_apps::AppSet;
 use stentor_cluster::local::LocalBus;
 use stentor_cluster_nats::operator;
 use stentor_embedded::{Embedded, Options};
+use stentor_protocol::api::Certificate;
 use stentor_router::Router;
-use stentor_types::{AppId, SessionId, Timestamp};
+use stentor_types::{AppId, Epoch, EventNumber, SessionId, Timestamp};
 use stentor_wire::{pb, pb::erase_reply::Kind, session_to_bytes};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -44,14 +45,8 @@ async fn ask(flags: &Erase) -> anyhow::Result<Printed> {
         _ => of_cluster(flags).await?,
     };
     let (hidden, gone) = (Timestamp(certificate.hidden_at), certificate.gone_at.map(Timestamp));
-    let json = json!({
-        "app": certificate.app,
-        "session": session.to_string(),
-        "epoch": certificate.epoch,
-        "events": certificate.events,
-        "hidden": utc(hidden),
-        "gone": gone.map(utc),
-    });
+    let numbers = (Epoch(certificate.epoch), EventNumber(certificate.events));
+    let json = json!(Certificate::new((certificate.app.clone(), session), numbers, hidden, gone));
     Ok(Printed::new(&flags.cluster, &json, || {
         let gone = gone.map_or_else(
             || {
@@ -141,7 +136,7 @@ async fn of_folder(
 }
 
 fn request(app: &AppId, session: SessionId) -> Bytes {
-    let erase = pb::EraseRequest { session: session_to_bytes(session) };
+    let erase = pb::EraseRequest { session: session_to_bytes(session), ..Default::default() };
     let request = pb::Request {
         app: app.as_str().to_owned(),
         kind: Some(pb::request::Kind::Erase(erase)),
@@ -169,6 +164,7 @@ fn judged(answer: Bytes) -> anyhow::Result<Option<pb::Certificate>> {
         Some(Kind::NoSession(_)) => {
             bail!("there is no such session of this app, or nothing has happened in it")
         }
+        Some(Kind::Forbidden(_)) => bail!("the owner does not take us for an operator"),
         Some(Kind::Damaged(_)) => {
             bail!(
                 "the session's record is damaged, and nothing can be written behind it; run `stentor verify`"

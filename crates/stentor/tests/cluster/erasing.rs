@@ -1,15 +1,18 @@
 //! A session is erased: nobody finds a word of it any more, wherever they look.
 
+use std::{process::Command, time::Duration};
+
+use http::{Method, StatusCode};
 use prost::Message as _;
 use stentor_cluster::Log as _;
 use stentor_cluster_nats::NatsLog;
 use stentor_store::Store as _;
 use stentor_testkit::{
-    PATIENCE,
+    PATIENCE, Web,
     cluster::{Cluster, topology::Kind},
 };
 use stentor_types::{AppId, EventNumber, SessionId};
-use stentor_wire::{pb, session_to_bytes};
+use stentor_wire::{LOGIC, pb, session_to_bytes};
 use tokio::time::Instant;
 
 use crate::{
@@ -69,6 +72,35 @@ async fn bury(log: &NatsLog, cluster: &Cluster, session: SessionId) {
     }
 }
 
+/// A program of the app, at a gateway.
+fn program(cluster: &Cluster) -> Web {
+    let output = Command::new(env!("CARGO_BIN_EXE_stentor"))
+        .args(["token", "mint", "--app", "demo", "--kid", "demo", "--role", "integration"])
+        .args(["--subject", "crm", "--key-file"])
+        .arg(cluster.folder().join("apps/demo.key"))
+        .output()
+        .unwrap();
+    let bearer = Some(String::from_utf8(output.stdout).unwrap().trim().to_owned());
+    Web { origin: None, bearer, ..Web::new(cluster.gateway_ports()[1]) }
+}
+
+/// Waits until the owner of a session has seen that the cluster has an older version. It says so of a session that is
+/// not there, too.
+async fn refused_below_the_version(cluster: &Cluster, id: &str) {
+    let session: SessionId = id.parse().unwrap();
+    let unknown = SessionId::new(session.key(), 1).to_string();
+    let until = Instant::now() + 2 * PATIENCE;
+    loop {
+        let output = stentor(cluster, &["erase", &unknown, "--app", "demo"]).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{said}");
+        if said.contains("upgrade finalize") {
+            return;
+        }
+        assert!(said.contains("no such session") && Instant::now() < until, "{said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn cluster_26_an_erased_session_is_nowhere_to_be_found() {
     let mut setting = Setting::new(|options| options).await;
@@ -77,7 +109,7 @@ async fn cluster_26_an_erased_session_is_nowhere_to_be_found() {
     let id =
         json(cluster, &["sessions"]).await["sessions"][0]["session"].as_str().unwrap().to_owned();
     let (app, session): (_, SessionId) = (AppId::try_new("demo").unwrap(), id.parse().unwrap());
-    let (_connection, log) = as_router(cluster).await;
+    let (connection, log) = as_router(cluster).await;
     bury(&log, cluster, session).await;
     let until = Instant::now() + 2 * PATIENCE;
     while !database_holds_text(cluster, &app, session).await {
@@ -88,22 +120,31 @@ async fn cluster_26_an_erased_session_is_nowhere_to_be_found() {
         assert!(found.iter().any(|found| found.contains(subject)), "{subject}: {found:?}");
     }
 
-    // Members of the version before would not know what it is.
-    let output = stentor(cluster, &["erase", &id]).await;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("upgrade finalize"), "{said}");
+    // A new cluster can do it from the beginning; one that began with the version before has to be finalized, since
+    // its members would not know what it is.
+    assert_eq!(json(cluster, &["upgrade", "status"]).await["cluster"], LOGIC);
+    let began = connection.jetstream().publish("$KV.STENTOR_owner.cluster", "1".into()).await;
+    began.unwrap().await.unwrap();
+    refused_below_the_version(cluster, &id).await;
+    let mut web = program(cluster);
+    let path = format!("/api/v1/sessions/{id}");
+    let (status, told) = web.json(Method::DELETE, &path, "").await.unwrap();
+    let says_how = told["text"].as_str().unwrap().contains("upgrade finalize");
+    assert!(status == StatusCode::CONFLICT && says_how, "{status} {told}");
     let finalized = json(cluster, &["upgrade", "finalize"]).await;
     assert_eq!(finalized["finalized"], true, "{finalized:#}");
     let until = Instant::now() + 2 * PATIENCE;
     let certificate = loop {
-        let output = stentor(cluster, &["erase", &id, "--json"]).await;
-        if output.status.success() {
-            break serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+        match web.json(Method::DELETE, &path, "").await.unwrap() {
+            (StatusCode::OK, certificate) => break certificate,
+            // A router looks at the version of its cluster only now and then.
+            (StatusCode::CONFLICT, _) if Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            other => panic!("{other:?}"),
         }
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        // A router looks at the version of its cluster only now and then.
-        assert!(said.contains("upgrade finalize") && Instant::now() < until, "{said}");
     };
+    assert_eq!(json(cluster, &["erase", &id]).await, certificate, "the same for an operator");
     assert_eq!(
         (&certificate["app"], &certificate["session"]),
         (&"demo".into(), &id.as_str().into())

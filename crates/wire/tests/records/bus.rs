@@ -248,7 +248,7 @@ pub(crate) fn apart<M: Message + Default>(bytes: &Bytes) -> Result<Vec<M>, Decod
 /// What came with version 2 of the rules.
 pub(crate) fn erasing() -> (Vec<pb::Request>, Vec<pb::Reply>) {
     use pb::erase_reply::Kind;
-    let request = pb::EraseRequest { session: session() };
+    let request = pb::EraseRequest { session: session(), token: "".into() };
     let kind = Some(pb::request::Kind::Erase(request));
     let certificate = pb::Certificate {
         app: "demo".into(),
@@ -270,4 +270,13 @@ pub(crate) fn erasing() -> (Vec<pb::Request>, Vec<pb::Reply>) {
     };
     let request = pb::Request { app: "demo".into(), kind, deaths: 0 };
     (vec![request], kinds.map(reply).into())
+}
+
+/// The same from programs.
+pub(crate) fn erasing_for_programs() -> (pb::Request, pb::Reply) {
+    let request = pb::EraseRequest { session: session(), token: "a.b.c".into() };
+    let kind = Some(pb::request::Kind::Erase(request));
+    let request = pb::Request { app: "demo".into(), kind, deaths: 0 };
+    let kind = Some(pb::erase_reply::Kind::Forbidden(true));
+    (request, pb::Reply { kind: Some(pb::reply::Kind::Erase(pb::EraseReply { kind })) })
 }

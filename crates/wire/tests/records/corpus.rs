@@ -62,6 +62,9 @@ fn every_message_of_the_bus_reads_as_it_did() {
     let (requests, replies) = bus::erasing();
     case("erasing-requests", &bus::together(&requests), bus::apart::<pb::Request>);
     case("erasing-replies", &bus::together(&replies), bus::apart::<pb::Reply>);
+    let (request, reply) = bus::erasing_for_programs();
+    case("erasing-by-token", &bus::together(&[request]), bus::apart::<pb::Request>);
+    case("erasing-forbidden", &bus::together(&[reply]), bus::apart::<pb::Reply>);
     case("dead-letters", &bus::together(&bus::dead_letters()), bus::apart::<pb::DeadLetter>);
 }
 

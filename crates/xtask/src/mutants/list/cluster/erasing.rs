@@ -1,6 +1,6 @@
 //! Breakages of what an erased session leaves: numbers, and nothing else.
 
-use super::{CaughtBy, Mutant, core, database, nats_log, router};
+use super::{CaughtBy, Mutant, core, database, gateway, nats_log, router};
 
 const fn embedded(filter: &'static str) -> CaughtBy {
     CaughtBy::TestOf { package: "stentor-embedded", target: "contract", filter }
@@ -63,9 +63,23 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "cluster 26: whoever has sockets may erase",
         file: "crates/router/src/dispatch.rs",
-        find: "RequestOf::Erase(request) if operator => {",
-        replace: "RequestOf::Erase(request) if operator || deaths == 0 => {",
-        caught_by: router("cluster_26_only_operators_erase_and_only_what_all_versions_understand"),
+        find: "let may = operator || self.lets_erase(&key.app, &request.token);",
+        replace: "let may = operator || !request.token.is_empty();",
+        caught_by: router("s17_a_gateway_erases_only_with_the_token_of_a_program_of_that_app"),
+    },
+    Mutant {
+        name: "cluster 26: everybody at an app may erase",
+        file: "crates/apps/src/app.rs",
+        find: "is_ok_and(|(claims, _)| claims.role == Role::Integration)",
+        replace: "is_ok_and(|(claims, _)| claims.role != Role::Visitor)",
+        caught_by: router("s17_a_gateway_erases_only_with_the_token_of_a_program_of_that_app"),
+    },
+    Mutant {
+        name: "cluster 26: a gateway asks for whoever is staff",
+        file: "crates/gateway/src/http/erase.rs",
+        find: "caller.principal.role == RoleName::Integration",
+        replace: "caller.principal.role != RoleName::Visitor",
+        caught_by: gateway("s1_nobody_but_a_program_of_the_operator_has_anything_erased"),
     },
     Mutant {
         name: "cluster 26: a session is erased before all members understand it",
