@@ -20,10 +20,9 @@ fn echo(request: &Value) -> Answer {
     Answer::Json(json!({ "outputSpeech": { "displayText": format!("echo {text}") } }).to_string())
 }
 
-/// Apps `demo`, with a bot, and `other`, with the same key.
-fn apps(bot: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("demo.key"), [b'k'; 64]).unwrap();
+/// Apps `demo` and `other`, with the same bot and the same key.
+fn write_apps(folder: &Path, bot: &str, origin: &str) {
+    std::fs::write(folder.join("demo.key"), [b'k'; 64]).unwrap();
     for name in ["demo", "other"] {
         let app = json!({
             "apiVersion": "stentor.dev/v1alpha1",
@@ -31,31 +30,50 @@ fn apps(bot: &str) -> tempfile::TempDir {
             "metadata": { "name": name },
             "spec": {
                 "bot": { "url": bot },
+                "origins": [origin],
                 "auth": { "keys": [{ "kid": "demo", "algorithm": "HS256", "file": "demo.key" }] },
                 "limits": { "messagesPerSecond": 1000, "burst": 10000 },
             },
         });
-        std::fs::write(folder.path().join(format!("{name}.yaml")), app.to_string()).unwrap();
+        std::fs::write(folder.join(format!("{name}.yaml")), app.to_string()).unwrap();
     }
-    folder
 }
 
-/// A running server, and what makes programs for an app, with a role, at a port.
-async fn start(command: &'static str, apps: &Path) -> (Process, impl Fn(&str, &str, u16) -> Web) {
-    let flags = ["--apps", &apps.display().to_string()];
-    let server = Process::start_as(command, Path::new(PROGRAM), &flags).await.unwrap();
-    let key = apps.join("demo.key");
-    let program = move |app: &str, role: &str, port: u16| {
+/// A running server with a folder of apps.
+struct Setting {
+    server: Process,
+    apps: tempfile::TempDir,
+    _bot: BotStub,
+}
+
+// === impl Setting ===
+
+impl Setting {
+    async fn start(command: &'static str) -> Self {
+        let bot = BotStub::start(echo).await.unwrap();
+        let apps = tempfile::tempdir().unwrap();
+        write_apps(apps.path(), bot.url(), "http://127.0.0.1:1");
+        let flags = ["--apps", &apps.path().display().to_string()];
+        let mut server = Process::start_as(command, Path::new(PROGRAM), &flags).await.unwrap();
+        // Which page may connect is known only now.
+        server.stop().await.unwrap();
+        let origin = format!("http://127.0.0.1:{}", server.port());
+        write_apps(apps.path(), bot.url(), &origin);
+        server.start_again().await.unwrap();
+        Self { server, apps, _bot: bot }
+    }
+
+    /// A program that shows a token of this role in an app.
+    fn program(&self, app: &str, role: &str) -> Web {
         let output = Command::new(PROGRAM)
             .args(["token", "mint", "--app", app, "--kid", "demo", "--role", role, "--subject"])
             .args(["crm", "--key-file"])
-            .arg(&key)
+            .arg(self.apps.path().join("demo.key"))
             .output()
             .unwrap();
         let token = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-        Web { origin: None, bearer: Some(token), ..Web::new(port) }
-    };
-    (server, program)
+        Web { origin: None, bearer: Some(token), ..Web::new(self.server.port()) }
+    }
 }
 
 /// Somebody who has said it and been answered.
@@ -136,15 +154,13 @@ async fn numbers_are_left(before: &SecondClient, server: &Process, n: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cluster_26_a_program_has_sessions_erased_that_people_are_in() {
-    let bot = BotStub::start(echo).await.unwrap();
-    let folder = apps(bot.url());
     for command in ["dev", "standalone"] {
-        let (mut server, program) = start(command, folder.path()).await;
-        let port = server.port();
-        let mut web = program("demo", "integration", port);
-        let mut visitor = visitor(&server, "chat").await;
+        let mut setting = Setting::start(command).await;
+        let port = setting.server.port();
+        let mut web = setting.program("demo", "integration");
+        let mut visitor = visitor(&setting.server, "chat").await;
         let sid = visitor.sid.clone();
-        let mut widget = widget(&server).await;
+        let mut widget = widget(&setting.server).await;
         let both = found(&mut web, 2).await;
         let widgets = both.iter().find(|known| **known != sid).unwrap().clone();
         let path = format!("{SESSIONS}/{sid}");
@@ -156,8 +172,8 @@ async fn cluster_26_a_program_has_sessions_erased_that_people_are_in() {
             ("demo", "visitor", StatusCode::FORBIDDEN),
             ("other", "integration", StatusCode::NOT_FOUND),
         ] {
-            let (told, text) =
-                program(app, role, port).ask(Method::DELETE, &path, "").await.unwrap();
+            let mut who = setting.program(app, role);
+            let (told, text) = who.ask(Method::DELETE, &path, "").await.unwrap();
             assert_eq!(told, status, "{app} {role}: {text}");
         }
         let mut nobody = Web { bearer: None, ..web.clone() };
@@ -183,7 +199,7 @@ async fn cluster_26_a_program_has_sessions_erased_that_people_are_in() {
         assert!(closed.contains("this conversation was erased"), "{closed}");
         widget.cut();
         let shown = widget.transcript().entries.len();
-        come(&mut widget, &server).await;
+        come(&mut widget, &setting.server).await;
         widget.say("anybody there?").await.unwrap();
         widget.wait_for_text("echo anybody there?").await.unwrap();
         for entry in &widget.transcript().entries[shown..] {
@@ -203,11 +219,11 @@ async fn cluster_26_a_program_has_sessions_erased_that_people_are_in() {
         assert_ne!(anew.sid, sid, "the same name leads to another session");
 
         nobody_reads_it(&mut web, &[&sid, &widgets]).await;
-        numbers_are_left(&visitor, &server, n).await;
-        server.kill().unwrap();
-        server.start_again().await.unwrap();
+        numbers_are_left(&visitor, &setting.server, n).await;
+        setting.server.kill().unwrap();
+        setting.server.start_again().await.unwrap();
         nobody_reads_it(&mut web, &[&sid, &widgets]).await;
-        numbers_are_left(&visitor, &server, n).await;
+        numbers_are_left(&visitor, &setting.server, n).await;
         let (status, again) = web.json(Method::DELETE, &path, "").await.unwrap();
         assert_eq!((status, again), (StatusCode::OK, certificate));
     }
@@ -227,10 +243,9 @@ fn certificate(output: &Output) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cluster_26_a_session_is_erased_in_the_folder_of_a_standalone_that_is_stopped() {
-    let bot = BotStub::start(echo).await.unwrap();
-    let folder = apps(bot.url());
-    let (mut server, program) = start("standalone", folder.path()).await;
-    let mut web = program("demo", "integration", server.port());
+    let setting = Setting::start("standalone").await;
+    let mut web = setting.program("demo", "integration");
+    let Setting { mut server, apps: _apps, _bot } = setting;
     let visitor = visitor(&server, "chat").await;
     let sid = visitor.sid.clone();
     found(&mut web, 1).await;
