@@ -96,7 +96,7 @@ export class Stentor extends Emitter {
     return { items, next };
   }
 
-  /** Whether "listChanged" is to be told, also after reconnects. */
+  /** Whether "listChanged" is to be told, also after reconnects: before whatever is asked for when the state is "online". */
   async watch(on) {
     this.#watching = on;
     if (this.state === "online") await this.#ask({ t: "watch", on });
@@ -213,12 +213,14 @@ export class Stentor extends Emitter {
     this.role = frame.role;
     this.#renewBefore(frame.expires);
     const again = this.state === "online";
+    this.state = "online";
+    // Before anybody hears of it and asks for a list: what changes after the answer must be told.
+    if (this.#watching && !again) this.#ask({ t: "watch", on: true }).catch(() => {});
     this.#set("online", {});
     this.emit("welcome", frame);
     if (again) return;
     // A stream has brought those that were prepared when it began.
     for (const session of this.#sessions) if (!session.isLooking) session.begin();
-    if (this.#watching) this.#ask({ t: "watch", on: true }).catch(() => {});
   }
 
   /** A token that is given by a function is asked for again before it ends. */

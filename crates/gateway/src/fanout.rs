@@ -53,7 +53,7 @@ fn hand_out<B: Ingress>(
     message: Bytes,
 ) -> Result<(), DecodeError> {
     let fanout = pb::Fanout::decode(message)?;
-    if !fanout.listed.is_empty() || fanout.listed_missed {
+    if fanout.listed_number > 0 || !fanout.listed.is_empty() || fanout.listed_missed {
         shared.watchers.tell(&shared.sockets, fanout);
         return Ok(());
     }

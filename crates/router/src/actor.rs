@@ -30,6 +30,7 @@ use crate::{
     memory::{Room, weight},
     request::{self, Attaching},
     settle,
+    startup::LISTED_WITHIN,
 };
 
 /// Inputs decided about at once.
@@ -382,7 +383,7 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
     }
 
     /// What lists show of it, from its latest events and what the store has. What was not written before the
-    /// last owner went is written now.
+    /// last owner went is written now; and what it may have written without telling anybody is told.
     async fn recall(&mut self) {
         if self.session.state().erased {
             return;
@@ -400,6 +401,8 @@ impl<'a, L: Log, S: Store, B: Fanout + Effects + Ownership> Actor<'a, L, S, B> {
         let known = kept.as_ref().and_then(|kept| LastMessage::of_listing(&kept.listing));
         let last = self.recent.latest(LastMessage::of_event);
         self.last = Some(known.unwrap_or_default().later(last));
+        let told_by = self.session.state().last_at.after(LISTED_WITHIN);
+        let kept = kept.filter(|_| told_by < shared.clock.now());
         self.listed = kept.and_then(|kept| pb::Listed::decode(kept.listing).ok());
         settle::list(self);
     }

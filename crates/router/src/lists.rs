@@ -1,10 +1,13 @@
 //! The lists of sessions: what actors say about theirs is gathered, kept in the store and told to gateways.
 //!
 //! Whatever is lost between a commit and the store is made good when the session is taken up again: startup
-//! wakes every session that was written to shortly before the end.
+//! wakes every session that was written to shortly before the end, and it is told anew.
+//!
+//! What gateways are told is counted, and for some time it is repeated how far: one that lacks a number has
+//! missed something, whether the bus lost it, it found no place, or the gateway was not known then.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,7 +16,7 @@ use bytes::Bytes;
 use prost::Message;
 use stentor_cluster::{Effects, Fanout, Log, Ownership, PublishOutcome};
 use stentor_store::{Listing, Store, StoreError};
-use stentor_types::{AppId, EventNumber, GatewayId, SessionId, Timestamp};
+use stentor_types::{AppId, EventNumber, SessionId, Timestamp};
 use stentor_wire::{DecodeError, pb, session_id, session_to_bytes};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -27,6 +30,10 @@ use crate::{
 
 /// How often changes are written and told. Startup looks back much further than that.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
+/// Every so many of these it is repeated how much was told: what was lost is noticed within two seconds.
+const REPEAT_EVERY: u32 = 4;
+/// How often it is repeated: within ten seconds, like the heads of sessions.
+const REPEATS: u32 = 5;
 /// Sessions in one message to a gateway.
 const TOGETHER_MAX: usize = 64;
 /// Sessions read at a time.
@@ -45,10 +52,18 @@ const ITEMS_MAX: usize = 100;
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
     changed: Mutex<HashMap<Key, Change>>,
-    /// Gateways whose queues were full.
-    missed: Mutex<HashSet<GatewayId>>,
+    told: Mutex<Told>,
     /// One flush at a time: a place must not be overtaken by an older one.
     flushing: tokio::sync::Mutex<()>,
+}
+
+/// How much gateways have been told.
+#[derive(Debug, Default)]
+struct Told {
+    /// How many messages there have been.
+    number: u64,
+    /// How often that is still to be repeated.
+    repeats: u32,
 }
 
 /// What lists show of a session from now on.
@@ -84,10 +99,14 @@ pub(crate) async fn run<L: Log, S: Store, B: Fanout + Effects + Ownership>(
     shared: std::sync::Arc<Shared<L, S, B>>,
     stop: CancellationToken,
 ) {
+    let mut turns = (1..=REPEAT_EVERY).cycle();
     loop {
         tokio::select! {
             () = tokio::time::sleep(FLUSH_EVERY) => flush(&shared).await,
             () = stop.cancelled() => return,
+        }
+        if turns.next() == Some(REPEAT_EVERY) {
+            repeat(&shared);
         }
     }
 }
@@ -148,21 +167,42 @@ fn settle(
     }
 }
 
-/// Tells every gateway; one that has no room is told later that it missed something.
+/// Tells every gateway that is known.
 fn tell<L, S, B: Fanout>(shared: &Shared<L, S, B>, app: &AppId, listed: &[pb::Listed]) {
-    let mut missed = shared.lists.missed.lock().unwrap_or_else(PoisonError::into_inner);
-    for gateway in shared.bus.gateways() {
-        let message = pb::Fanout {
-            app: app.as_str().to_owned(),
-            listed: listed.to_vec(),
-            listed_missed: missed.contains(&gateway),
-            ..Default::default()
-        };
-        match shared.bus.publish(gateway, message.encode_to_vec().into()) {
-            PublishOutcome::Full => missed.insert(gateway),
-            PublishOutcome::Sent | PublishOutcome::Nobody => missed.remove(&gateway),
-        };
+    let mut told = shared.lists.told.lock().unwrap_or_else(PoisonError::into_inner);
+    told.number += 1;
+    let message = pb::Fanout {
+        app: app.as_str().to_owned(),
+        listed: listed.to_vec(),
+        listed_by: shared.writer,
+        listed_number: told.number,
+        ..Default::default()
+    };
+    let all_have_it = publish(shared, &message);
+    told.repeats = if B::LOSSY { REPEATS } else { u32::from(!all_have_it) };
+}
+
+/// Repeats how much was told, as long as somebody may not know.
+fn repeat<L, S, B: Fanout>(shared: &Shared<L, S, B>) {
+    let mut told = shared.lists.told.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.repeats == 0 {
+        return;
     }
+    let (listed_by, listed_number) = (shared.writer, told.number);
+    let message = pb::Fanout { listed_by, listed_number, ..Default::default() };
+    if publish(shared, &message) {
+        told.repeats -= 1;
+    }
+}
+
+/// False if a gateway had no room.
+fn publish<L, S, B: Fanout>(shared: &Shared<L, S, B>, message: &pb::Fanout) -> bool {
+    let message = Bytes::from(message.encode_to_vec());
+    let mut all_have_it = true;
+    for gateway in shared.bus.gateways() {
+        all_have_it &= shared.bus.publish(gateway, message.clone()) != PublishOutcome::Full;
+    }
+    all_have_it
 }
 
 /// Answers a request for a list.

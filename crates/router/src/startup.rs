@@ -20,9 +20,9 @@ const PAGE: usize = 1_000;
 /// Before heads that could not be read are read again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// A change is in the lists of the store by then, unless the process has ended before. The same time
+/// A change is in the lists of the store and told by then, unless the process has ended before. The same time
 /// covers what was committed and perhaps not fanned out.
-const LISTED_WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const LISTED_WITHIN: Duration = Duration::from_secs(60);
 /// A deadline that is farther away than this needs no session in memory: it is only noted.
 const SOON: Duration = Duration::from_secs(30);
 

@@ -62,7 +62,9 @@ fn command(workspace: &Workspace, subject: &Subject) -> Result<Command, Skip> {
         node.args(["--experimental-websocket", "--no-warnings"]);
     }
     node.args(["--test", "--test-reporter=tap"]);
-    node.arg(workspace.root().join("tests/client/client.test.mjs"));
+    for name in ["client", "list"] {
+        node.arg(workspace.root().join(format!("tests/client/{name}.test.mjs")));
+    }
     node.env("ROUTER_PROGRAM", subject.program());
     subject.tell(&mut node);
     Ok(node)

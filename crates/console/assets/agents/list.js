@@ -6,6 +6,9 @@ const SEEN_KEY = "stentor-agents:seen";
 const SEEN_MAX = 500;
 const PAGE = 50;
 const SEARCH_AFTER_MS = 250;
+// A list that was refused is asked for again: a database that was busy is so for seconds.
+const ASK_AGAIN_MS = 3_000;
+const NOT_NOW = ["busy", "tooFast"];
 // Further questions for one search, as long as nothing has been found.
 const SEARCH_ON = 10;
 const FITS = {
@@ -21,6 +24,12 @@ export class List {
   #stentor;
   #choose;
   #items = new Map();
+  // How many changes were told, and which of them was the last of each chat. An answer does not undo what was
+  // told after its question: it may have been made before.
+  #changes = 0;
+  #changed = new Map();
+  #again;
+  #timer;
   #found;
   #next;
   #tab = "waiting";
@@ -31,8 +40,10 @@ export class List {
   #parts;
   #asked = 0;
 
-  constructor(stentor, parts, choose) {
+  /** `again` is called when everything has to be read anew because a list was refused. */
+  constructor(stentor, parts, choose, again) {
     this.#stentor = stentor;
+    this.#again = again;
     this.#parts = parts;
     this.#choose = choose;
     for (const [place, tab] of parts.tabs.entries()) {
@@ -57,8 +68,12 @@ export class List {
 
   /** Reads everything anew: after a connection was lost, or changes were. */
   async reload() {
-    const lists = await Promise.all(["waiting", "mine"].map((filter) => this.#stentor.list({ filter, limit: PAGE })));
-    this.#items = new Map(lists.flatMap(({ items }) => items).map((item) => [item.sid, item]));
+    const before = this.#changes;
+    const lists = await Promise.all(["waiting", "mine"].map((filter) => this.#ask({ filter, limit: PAGE })));
+    if (lists.includes(undefined)) return;
+    const told = [...this.#items.values()].filter(({ sid }) => this.#changed.get(sid) > before);
+    this.#items = new Map([...lists.flatMap(({ items }) => items), ...told].map((item) => [item.sid, item]));
+    this.#changed = new Map(told.map(({ sid }) => [sid, this.#changed.get(sid)]));
     await this.#load();
   }
 
@@ -79,6 +94,7 @@ export class List {
     const before = new Map(items.map(({ sid }) => [sid, this.#items.get(sid)]));
     for (const item of items) {
       this.#items.set(item.sid, item);
+      this.#changed.set(item.sid, ++this.#changes);
       if (item.sid === this.#current && !document.hidden) this.seen(item.sid, item.n);
     }
     this.#draw();
@@ -124,19 +140,33 @@ export class List {
 
   async #load(after) {
     const asked = ++this.#asked;
+    const before = this.#changes;
     const filter = this.#tab;
-    let list = await this.#stentor.list({ filter, search: this.#search, after, limit: PAGE }).catch(() => undefined);
+    const search = this.#search;
+    let list = await this.#ask({ filter, search, after, limit: PAGE });
     // The router looks at so many chats at a time: what is found further down is worth some more questions.
     for (let more = 0; more < SEARCH_ON && list?.next && !list.items.length && asked === this.#asked; more++) {
-      list = await this.#stentor.list({ filter, search: this.#search, after: list.next, limit: PAGE }).catch(() => undefined);
+      list = await this.#ask({ filter, search, after: list.next, limit: PAGE });
     }
-    // Somebody was faster with another tab or another search; or there is no connection, and reload follows.
+    // Somebody was faster with another tab or another search; or it is asked for again.
     if (!list || asked !== this.#asked) return this.#draw();
-    for (const item of list.items) this.#items.set(item.sid, item);
+    for (const item of list.items) if (!(this.#changed.get(item.sid) > before)) this.#items.set(item.sid, item);
     const found = list.items.map(({ sid }) => sid);
     this.#found = this.#search ? new Set([...(after ? (this.#found ?? []) : []), ...found]) : undefined;
     this.#next = list.next;
     this.#draw();
+  }
+
+  /** A list; nothing if it is refused. Without a connection there is nothing to do: reading anew follows. */
+  async #ask(which) {
+    try {
+      return await this.#stentor.list(which);
+    } catch ({ code }) {
+      if (!NOT_NOW.includes(code)) return undefined;
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(this.#again, ASK_AGAIN_MS);
+      return undefined;
+    }
   }
 
   #draw() {

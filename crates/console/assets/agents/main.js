@@ -48,7 +48,7 @@ function desk(me) {
     hint: find("hint"), send: find("send"), editing: find("editing"), editingOff: find("editing-off"), confirm: find("confirm-end"),
   });
   const parts = { tabs: [...document.querySelectorAll("[data-tab]")], search: find("search"), panel: find("chats"), rows: find("rows"), empty: find("empty"), more: find("more") };
-  const list = new List(stentor, parts, choose);
+  const list = new List(stentor, parts, choose, () => reload());
 
   function choose(sid) {
     const item = list.get(sid);
@@ -65,7 +65,7 @@ function desk(me) {
     list.move(0);
   }
 
-  const reload = () => list.reload().then(() => alerts.count(list.waiting)).catch(() => {});
+  const reload = () => list.reload().then(() => alerts.count(list.waiting));
   stentor.on("state", ({ state, code, reason, retryInMs }) => {
     find("connection").dataset.state = state;
     const later = retryInMs > 1_500 ? ` in ${Math.round(retryInMs / 1_000)} s` : "";

@@ -15,6 +15,7 @@ mod draining;
 mod erasing;
 mod files;
 mod handshake;
+mod lists;
 mod lossy;
 mod missed;
 mod owner;

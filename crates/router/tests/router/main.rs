@@ -12,6 +12,7 @@ mod doubt;
 mod epochs;
 mod erasing;
 mod harness;
+mod lists;
 mod memory;
 mod moody_log;
 mod moody_store;

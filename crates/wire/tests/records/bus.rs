@@ -190,6 +190,8 @@ pub(crate) fn fan_outs() -> Vec<pb::Fanout> {
         app: "demo".into(),
         listed: vec![listed()],
         listed_missed: true,
+        listed_by: 51,
+        listed_number: 52,
         ..Default::default()
     };
     let head = pb::SessionHead {

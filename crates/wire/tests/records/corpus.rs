@@ -59,6 +59,7 @@ fn every_message_of_the_bus_reads_as_it_did() {
     // Some fields came later.
     case("suspicious", &bus::together(&bus::requests()), bus::apart::<pb::Request>);
     case("crowd-replies", &bus::together(&bus::replies()), bus::apart::<pb::Reply>);
+    case("counted-fan-outs", &bus::together(&bus::fan_outs()), bus::apart::<pb::Fanout>);
     let (requests, replies) = bus::erasing();
     case("erasing-requests", &bus::together(&requests), bus::apart::<pb::Request>);
     case("erasing-replies", &bus::together(&replies), bus::apart::<pb::Reply>);
