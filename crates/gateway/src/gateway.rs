@@ -18,7 +18,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     catch_up::{self, CatchUp},
@@ -29,6 +29,7 @@ use crate::{
     identify::Logins,
     limits::Limiter,
     metrics::Metrics,
+    parts::Parts,
     shared::Shared,
     spread,
     watchers::Watchers,
@@ -47,6 +48,11 @@ pub struct Gateway<B> {
     cut_off: Option<watch::Receiver<bool>>,
     drain: CancellationToken,
 }
+
+/// The gateway cannot go on: something without which it would only look well has panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("a part of the gateway has failed; start it again")]
+pub struct GatewayFailed;
 
 /// Takes connections that were accepted elsewhere, encrypted ones for example. They are served while
 /// the gateway runs. A clone is a handle to the same gateway.
@@ -109,23 +115,42 @@ impl<B: Ingress> Gateway<B> {
         self.acceptor.clone()
     }
 
-    /// Serves until `drain`; then closes all sockets in good order and returns.
+    /// Serves until `drain`, or until a part of it is lost; then closes all sockets in good order and returns.
     ///
     /// Inputs of the accept loop:
     /// - listener: endless; errors are waited out;
-    /// - drain: ends the loop.
-    pub async fn run(self, listener: TcpListener, drain: CancellationToken) {
+    /// - drain, a lost part: end the loop.
+    ///
+    /// # Errors
+    /// A part of the gateway has panicked: the process must end and be started anew.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        drain: CancellationToken,
+    ) -> Result<(), GatewayFailed> {
         let shared = &self.acceptor.shared;
-        let fanout = tokio::spawn(fanout::run(Arc::clone(shared), self.fanout));
-        let catching_up = tokio::spawn(catch_up::run(Arc::clone(shared)));
-        let upkeep = tokio::spawn(upkeep(Arc::clone(shared)));
-        let sending_away =
-            self.cut_off.map(|line| tokio::spawn(cut_off::run(Arc::clone(shared), line)));
+        let mut parts = Parts::default();
+        parts.begin("fan-out", fanout::run(Arc::clone(shared), self.fanout));
+        parts.begin("catching up", catch_up::run(Arc::clone(shared)));
+        parts.begin("upkeep", upkeep(Arc::clone(shared)));
+        let mut sending_away = Parts::default();
+        if let Some(line) = self.cut_off {
+            sending_away.begin("sending away", cut_off::run(Arc::clone(shared), line));
+        }
+        let mut ended = Ok(());
         let handshakes = Arc::new(Semaphore::new(shared.config.limits.handshakes));
         loop {
             let accepted = tokio::select! {
                 accepted = accept(&listener, &handshakes) => accepted,
                 () = drain.cancelled() => break,
+                part = parts.lost() => {
+                    ended = lost(part);
+                    break;
+                }
+                part = sending_away.lost() => {
+                    ended = lost(part);
+                    break;
+                }
             };
             match accepted {
                 Ok((stream, peer, place)) => {
@@ -143,18 +168,14 @@ impl<B: Ingress> Gateway<B> {
         }
         drop(listener);
         self.drain.cancel();
-        if let Some(sending_away) = sending_away {
-            sending_away.abort();
-        }
+        drop(sending_away);
         close_all(shared).await;
         let tasks = &self.acceptor.tasks;
         tasks.close();
         if tokio::time::timeout(shared.config.drain / 2, tasks.wait()).await.is_err() {
             warn!(sockets = shared.sockets.len(), "not all sockets could be closed in good order");
         }
-        fanout.abort();
-        catching_up.abort();
-        upkeep.abort();
+        ended
     }
 }
 
@@ -179,6 +200,11 @@ impl<B> Clone for Acceptor<B> {
             drain: self.drain.clone(),
         }
     }
+}
+
+fn lost(part: &'static str) -> Result<(), GatewayFailed> {
+    error!(part, "a part of the gateway has panicked; the gateway ends");
+    Err(GatewayFailed)
 }
 
 /// The next connection, and its place among those in the middle of a handshake.

@@ -20,6 +20,7 @@ mod identify;
 mod legacy;
 mod limits;
 pub mod metrics;
+mod parts;
 mod shared;
 mod spread;
 mod strays;
@@ -28,5 +29,5 @@ mod watchers;
 
 pub use self::{
     config::{Config, GatewayLimits, Site},
-    gateway::{Acceptor, Gateway},
+    gateway::{Acceptor, Gateway, GatewayFailed},
 };

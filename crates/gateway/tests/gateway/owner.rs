@@ -11,7 +11,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use stentor_apps::{App, AppSet, Limits, Texts};
 use stentor_cluster::{BusError, GatewayMessage, Ingress};
-use stentor_gateway::{Acceptor, Config, Gateway};
+use stentor_gateway::{Acceptor, Config, Gateway, GatewayFailed};
 use stentor_types::{
     AppId, Audience, Event, EventKind, EventNumber, GatewayId, Partition, PlacementKey, SessionId,
     Stamp,
@@ -82,7 +82,7 @@ pub(crate) struct Rig {
     /// Whether the gateway is cut off.
     pub(crate) line: watch::Sender<bool>,
     pub(crate) drain: CancellationToken,
-    pub(crate) running: tokio::task::JoinHandle<()>,
+    pub(crate) running: tokio::task::JoinHandle<Result<(), GatewayFailed>>,
     pub(crate) registry: prometheus::Registry,
 }
 

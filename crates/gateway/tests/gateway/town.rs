@@ -84,7 +84,7 @@ pub(crate) struct TownRig {
     pub(crate) town: Arc<Town>,
     pub(crate) acceptor: Acceptor<Town>,
     drain: CancellationToken,
-    running: tokio::task::JoinHandle<()>,
+    running: tokio::task::JoinHandle<Result<(), stentor_gateway::GatewayFailed>>,
 }
 
 // === impl Dice ===
@@ -378,6 +378,6 @@ impl TownRig {
 
     pub(crate) async fn end(self) {
         self.drain.cancel();
-        self.running.await.unwrap();
+        self.running.await.unwrap().unwrap();
     }
 }

@@ -103,13 +103,17 @@ async fn serve_gateway(config: Config) -> anyhow::Result<ExitCode> {
         Gateway::new(gateway_config, Arc::new(bus), ends.messages, apps, &process.registry)?
             .told_of_its_line_by(ends.cut_off);
     let gateway_drain = CancellationToken::new();
-    let sockets = tokio::spawn(gateway.run(public, gateway_drain.clone()));
+    let mut sockets = tokio::spawn(gateway.run(public, gateway_drain.clone()));
     serving.holds();
     info!(version = VERSION, listen = %public_address, admin = %process.admin_address, "gateway runs");
     tokio::select! {
         () = drain.cancelled() => {}
         ended = &mut listening => {
             ended?.context("the bus has ended")?;
+            return Ok(ExitCode::FAILURE);
+        }
+        ended = &mut sockets => {
+            ended?.context("the gateway has ended")?;
             return Ok(ExitCode::FAILURE);
         }
     }

@@ -119,10 +119,10 @@ async fn serve(config: Config, plan: &Plan) -> anyhow::Result<ExitCode> {
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let mut routing = tokio::spawn(router.run(ends.requests, ends.changes, router_drain.clone()));
     let connecting = tokio::spawn(connector.run(connector_drain.clone()));
-    let serving_sockets = tokio::spawn(gateway.run(public, gateway_drain.clone()));
+    let mut serving_sockets = tokio::spawn(gateway.run(public, gateway_drain.clone()));
     tokio::select! {
         () = async { for taken_up in ends.taken_up { let _ = taken_up.await; } } => {}
-        ended = &mut routing => return Ok(failed(ended)),
+        ended = &mut routing => return Ok(failed("router", ended)),
     }
     log_ready.holds();
     serving.holds();
@@ -131,10 +131,11 @@ async fn serve(config: Config, plan: &Plan) -> anyhow::Result<ExitCode> {
         greet(public_address, process.admin_address, data);
     }
 
-    // What ends the process: the signal to stop, or a log that has failed.
+    // What ends the process: the signal to stop, a log that has failed, or a part that is lost.
     tokio::select! {
         signal = shutdown_signal() => signal.context("signals cannot be listened for")?,
-        ended = &mut routing => return Ok(failed(ended)),
+        ended = &mut routing => return Ok(failed("router", ended)),
+        ended = &mut serving_sockets => return Ok(failed("gateway", ended)),
     }
     serving.fails("draining");
     info!("draining");
@@ -147,7 +148,7 @@ async fn serve(config: Config, plan: &Plan) -> anyhow::Result<ExitCode> {
         routing.await
     };
     let status = match tokio::time::timeout(config.drain, drained).await {
-        Ok(ended) => failed_unless_well(ended),
+        Ok(ended) => failed_unless_well("router", ended),
         Err(_) => {
             info!("the drain window is over; what is left is taken up by the next start");
             ExitCode::SUCCESS
@@ -158,19 +159,19 @@ async fn serve(config: Config, plan: &Plan) -> anyhow::Result<ExitCode> {
     Ok(status)
 }
 
-type Ended = Result<Result<(), stentor_router::LogFailed>, tokio::task::JoinError>;
+type Ended<E> = Result<Result<(), E>, tokio::task::JoinError>;
 
-fn failed(ended: Ended) -> ExitCode {
+fn failed<E: std::error::Error>(what: &str, ended: Ended<E>) -> ExitCode {
     match ended {
-        Ok(Ok(())) => error!("the router has ended by itself"),
-        Ok(Err(cause)) => error!(%cause, "the router has ended"),
-        Err(cause) => error!(%cause, "the router has ended"),
+        Ok(Ok(())) => error!("the {what} has ended by itself"),
+        Ok(Err(cause)) => error!(%cause, "the {what} has ended"),
+        Err(cause) => error!(%cause, "the {what} has ended"),
     }
     ExitCode::FAILURE
 }
 
-fn failed_unless_well(ended: Ended) -> ExitCode {
-    if matches!(ended, Ok(Ok(()))) { ExitCode::SUCCESS } else { failed(ended) }
+fn failed_unless_well<E: std::error::Error>(what: &str, ended: Ended<E>) -> ExitCode {
+    if matches!(ended, Ok(Ok(()))) { ExitCode::SUCCESS } else { failed(what, ended) }
 }
 
 async fn open(data: &Path) -> anyhow::Result<Arc<Embedded>> {
