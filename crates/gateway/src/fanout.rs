@@ -25,14 +25,7 @@ pub(crate) async fn run<B: Ingress>(
                     warn!(%cause, "a fan-out message could not be read; its sockets will fetch what it held");
                 }
             }
-            GatewayMessage::Missed => {
-                shared.metrics.missed();
-                info!(
-                    sockets = shared.sockets.len(),
-                    "messages may be missing; every socket looks"
-                );
-                shared.catch_up.order();
-            }
+            GatewayMessage::Missed => missed(&shared),
             GatewayMessage::Renamed(gateway) => {
                 // Before anybody is given a turn: what is asked from now on is asked under this name.
                 shared.rename(gateway);
@@ -47,12 +40,22 @@ pub(crate) async fn run<B: Ingress>(
     }
 }
 
+fn missed<B>(shared: &Shared<B>) {
+    shared.metrics.missed();
+    info!(sockets = shared.sockets.len(), "messages may be missing; every socket looks");
+    shared.catch_up.order();
+}
+
 fn hand_out<B: Ingress>(
     shared: &Shared<B>,
     strays: &Strays<B>,
     message: Bytes,
 ) -> Result<(), DecodeError> {
     let fanout = pb::Fanout::decode(message)?;
+    if fanout.missed {
+        missed(shared);
+        return Ok(());
+    }
     if fanout.listed_number > 0 || !fanout.listed.is_empty() || fanout.listed_missed {
         shared.watchers.tell(&shared.sockets, fanout);
         return Ok(());

@@ -38,6 +38,7 @@ mod settle;
 mod startup;
 mod timers;
 mod trials;
+mod untold;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -136,6 +137,7 @@ pub(crate) struct Shared<L, S, B> {
     pub(crate) fresh: fresh::Fresh,
     pub(crate) attached: attached::Attached,
     pub(crate) heads: heads::Heads,
+    pub(crate) untold: untold::Untold,
     pub(crate) hops: hops::Hops,
     pub(crate) trials: trials::Trials,
     pub(crate) memory: memory::Memory,
@@ -260,6 +262,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
             fresh: fresh::Fresh::default(),
             attached: attached::Attached::default(),
             heads: heads::Heads::default(),
+            untold: untold::Untold::default(),
             random,
             metrics,
             fail_point: config.fail_point,
@@ -294,6 +297,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
         let listing = begin.part("lists", lists::run(Arc::clone(&shared), stop.clone()));
         let missing = begin.part("lost gateways", attached::run(actors(), stop.clone()));
         let repeating = begin.part("heads", heads::run(Arc::clone(&shared), stop.clone()));
+        let telling = begin.part("untold", untold::run(Arc::clone(&shared), stop.clone()));
         let directories = Arc::new(Directories::new(Arc::clone(&shared)));
         let owning = partitions::run(actors(), Arc::clone(&directories), changes, stop.clone());
         let owning = begin.part("partitions", owning);
@@ -305,6 +309,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Router<L, S, B> {
         keeping.abort();
         missing.abort();
         repeating.abort();
+        telling.abort();
         owning.abort();
         committing.abort();
         // What has changed until now is written before the end.

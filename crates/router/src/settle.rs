@@ -108,17 +108,17 @@ pub(crate) fn fan_out<L: Log, S: Store, B: Fanout + Effects + Ownership>(
             session: session_to_bytes(actor.key.session),
             epoch: state.epoch.0,
             events: events.to_vec(),
-            connections: connections.clone(),
+            connections,
             head: head.0,
             ..Default::default()
         };
         let outcome = Fanout::publish(&*shared.bus, gateway, message.encode_to_vec().into());
         if outcome == PublishOutcome::Full {
-            // The gateway must learn that it missed something even if nothing more happens here.
             shared.metrics.fanout_missed();
             sent.missed += 1;
-            let head = pb::Fanout { events: Vec::new(), ..message };
-            tell_later(actor, gateway, head.encode_to_vec().into());
+            let pb::Fanout { app, session, epoch, head: n, connections, .. } = message;
+            let head = pb::SessionHead { app, session, epoch, n, connections };
+            shared.untold.note(gateway, &actor.key, head);
         }
     }
     sent
@@ -176,20 +176,6 @@ fn receivers(state: &State) -> BTreeMap<GatewayId, Vec<u64>> {
         }
     }
     gateways
-}
-
-/// Sends a head to a gateway as soon as its queue has a place.
-fn tell_later<L: Log, S: Store, B: Fanout + Effects + Ownership>(
-    actor: &Actor<'_, L, S, B>,
-    gateway: GatewayId,
-    head: Bytes,
-) {
-    let shared = std::sync::Arc::clone(actor.actors.shared());
-    tokio::spawn(async move {
-        while Fanout::publish(&*shared.bus, gateway, head.clone()) == PublishOutcome::Full {
-            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-        }
-    });
 }
 
 /// Offers the open attempt to the connectors.

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
+use stentor_cluster::GatewayMessage;
+use stentor_wire::pb;
+
 use crate::{
     client::Client,
     owner::{Rig, Trouble, bot_says},
@@ -43,6 +47,17 @@ async fn p4_a_lost_last_message_is_noticed_by_the_head() {
     rig.owner.add(session, bot_says("lost"));
     rig.owner.with(|state| state.troubles.push_back(Trouble::NoAnswer));
     rig.fan_out(session, &[], &[1]).await;
+    assert_eq!(client.lines(2).await, ["stop typing", "new message: lost"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i15_a_router_that_cannot_name_all_that_was_missed_makes_every_socket_look() {
+    let rig = Rig::new().await;
+    let mut client = joined(&rig).await;
+    let session = rig.owner.session("s-1");
+    rig.owner.add(session, bot_says("lost"));
+    let message = pb::Fanout { missed: true, ..Default::default() };
+    rig.fanout.send(GatewayMessage::Fanout(message.encode_to_vec().into())).await.unwrap();
     assert_eq!(client.lines(2).await, ["stop typing", "new message: lost"]);
 }
 

@@ -1,4 +1,4 @@
-//! What gateways are told of lists, over a bus that has no room or loses it.
+//! What gateways are told in the end, of lists and of sessions, over a bus that has no room or loses it.
 
 use std::sync::{
     Arc,
@@ -150,4 +150,21 @@ async fn cluster_16_what_an_owner_wrote_to_lists_and_told_nobody_is_told_by_the_
         }
     };
     assert_eq!(told.listed[0].session, stentor_wire::session_to_bytes(session));
+}
+
+#[tokio::test(start_paused = true)]
+async fn i15_a_gateway_that_had_no_room_for_events_learns_how_far_the_session_is() {
+    let (mut town, bus) = open::<false>(&parts(), Config::default());
+    let socket = say_unheard(&mut town, &bus).await;
+    let session = socket.session.unwrap();
+    let heads = loop {
+        let told = town.fan_out().await;
+        if !told.heads.is_empty() {
+            break told.heads;
+        }
+    };
+    let last = town.events(session).await.last().unwrap().n;
+    assert_eq!(heads.len(), 1);
+    assert_eq!((&heads[0].session, heads[0].n), (&stentor_wire::session_to_bytes(session), last.0));
+    assert_eq!(heads[0].connections, [socket.number]);
 }

@@ -201,7 +201,8 @@ pub(crate) fn fan_outs() -> Vec<pb::Fanout> {
         n: 41,
         connections: vec![42],
     };
-    vec![events, lists, pb::Fanout { heads: vec![head], ..Default::default() }]
+    let heads = pb::Fanout { heads: vec![head], ..Default::default() };
+    vec![events, lists, heads, pb::Fanout { missed: true, ..Default::default() }]
 }
 
 pub(crate) fn effects() -> Vec<pb::Effect> {
