@@ -1,5 +1,7 @@
 //! The latest events of a session in memory, and the older ones from log and store.
 
+mod pages;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
@@ -106,9 +108,8 @@ pub(crate) async fn read<L: Log, S: Store, B>(
     to: EventNumber,
     head: EventNumber,
 ) -> Result<Vec<(EventNumber, Bytes)>, HistoryError> {
-    let wanted = head.0.saturating_sub(from.0).saturating_add(1);
     let mut all = BTreeMap::new();
-    for record in shared.log.read_tail(&key.entity(), wanted).await? {
+    for record in pages::records(&*shared.log, &key.entity(), from, to.min(head)).await? {
         // Nothing is decided here: events are passed on, whatever version they are for.
         let decoded = decode_commit_by(&record.record, u32::MAX)?;
         for (event, bytes) in decoded.commit.events.iter().zip(decoded.events) {

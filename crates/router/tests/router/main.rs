@@ -17,6 +17,7 @@ mod memory;
 mod moody_log;
 mod moody_store;
 mod ownership;
+mod pages;
 mod panics;
 mod poison;
 mod projection;
