@@ -166,7 +166,8 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
         }
     }
 
-    /// The inputs of one connection, in order. Neighbours for the same session go together.
+    /// The inputs of one connection, in order. Neighbours for the same session go together. What comes after one that
+    /// has to be sent again has to be sent again, too.
     async fn connection(
         &self,
         app: AppId,
@@ -191,7 +192,8 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
         let user = user_key(&request.user)?;
         let visitor = Visitor { user, placement: PlacementKey(request.placement) };
         let role = role_from_pb(request.role)?;
-        let mut results = Vec::with_capacity(request.inputs.len());
+        let count = request.inputs.len();
+        let mut results = Vec::with_capacity(count);
         let mut waiting: Option<(SessionId, Vec<Input>)> = None;
         // Which results are of attachments that the directory led to a session.
         let mut led = Vec::new();
@@ -212,15 +214,17 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
                             }
                             (session, request::attach_input(attach, at, connection, user, role)?)
                         }
-                        Ok(None) => {
+                        other => {
                             self.flush(app, waiting.take(), &mut results).await;
-                            let kind = Some(input_reply::Kind::NoSession(true));
-                            results.push(pb::InputReply { kind });
-                            continue;
-                        }
-                        Err(trouble) => {
-                            self.flush(app, waiting.take(), &mut results).await;
-                            results.push(request::trouble_reply(trouble));
+                            if !trying::comes_again(&results) {
+                                results.push(match other {
+                                    Err(trouble) => request::trouble_reply(trouble),
+                                    Ok(_) => no_session(),
+                                });
+                            }
+                            if trying::comes_again(&results) {
+                                break;
+                            }
                             continue;
                         }
                     }
@@ -250,11 +254,15 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
                 Some((same, inputs)) if *same == session => inputs.push(input),
                 _ => {
                     self.flush(app, waiting.take(), &mut results).await;
+                    if trying::comes_again(&results) {
+                        break;
+                    }
                     waiting = Some((session, vec![input]));
                 }
             }
         }
         self.flush(app, waiting, &mut results).await;
+        results.resize_with(count, || request::trouble_reply(Trouble::TryAgain));
         self.mislead_nobody(app, visitor, &led, &mut results).await;
         Ok(results)
     }
@@ -276,6 +284,10 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
             None => results.extend((0..count).map(|_| request::trouble_reply(Trouble::TryAgain))),
         }
     }
+}
+
+const fn no_session() -> pb::InputReply {
+    pb::InputReply { kind: Some(input_reply::Kind::NoSession(true)) }
 }
 
 fn waiting_count(waiting: &Option<(SessionId, Vec<Input>)>) -> usize {

@@ -37,8 +37,7 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
                 Verdict::Run => (input, None),
                 Verdict::RunAlone(trial) => (input, Some(trial)),
                 Verdict::NotNow => {
-                    // What comes after it must not overtake it.
-                    results.resize_with(count, || request::trouble_reply(Trouble::TryAgain));
+                    results.push(request::trouble_reply(Trouble::TryAgain));
                     break;
                 }
                 Verdict::Refuse { again } => match self.refused(&app, input, again) {
@@ -56,7 +55,12 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
                 shared.trials.finish(&*shared.bus, shared.writer, trial).await;
             }
             results.extend(answered?);
+            if comes_again(&results) {
+                break;
+            }
         }
+        // What comes after it must not overtake it.
+        results.resize_with(count, || request::trouble_reply(Trouble::TryAgain));
         Ok(results)
     }
 
@@ -85,6 +89,13 @@ impl<L: Log, S: Store, B: Fanout + Effects + Ownership> Dispatcher<L, S, B> {
         };
         Some(pb::ConnectionInput { kind: Some(InputOf::Refuse(refusal)), ..input })
     }
+}
+
+/// Whether the last of these inputs is sent again, and all after it: what has no number would be done before it, and
+/// twice.
+pub(super) fn comes_again(results: &[pb::InputReply]) -> bool {
+    let last = results.last().and_then(|result| result.kind.as_ref());
+    matches!(last, Some(input_reply::Kind::TryAgainMs(_) | input_reply::Kind::AttachFirst(_)))
 }
 
 /// The partition that a connection's inputs belong to.

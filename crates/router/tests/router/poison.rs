@@ -31,6 +31,8 @@ struct Notes {
     most: Arc<AtomicUsize>,
     /// What is written arrives, and whoever wrote it does not learn that.
     is_deaf: Arc<AtomicBool>,
+    /// So many times an owner is not sure that it is one.
+    doubts: Arc<AtomicUsize>,
 }
 
 /// A bus whose owners leave notes.
@@ -69,11 +71,12 @@ impl Effects for NotedBus {
 
 impl Ownership for NotedBus {
     fn holds(&self, _: Partition) -> bool {
-        true
+        self.notes.doubts.load(Ordering::SeqCst) == 0
     }
 
     async fn confirm(&self, _: Partition) -> bool {
-        true
+        let doubt = |doubts: usize| doubts.checked_sub(1);
+        self.notes.doubts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, doubt).is_err()
     }
 
     async fn trying(
@@ -190,6 +193,51 @@ async fn f16_suspicious_inputs_are_tried_one_at_a_time_in_the_whole_router() {
         assert!(matches!(answer, pb::input_reply::Kind::Committed(_)), "{answer:?}");
     }
     assert_eq!(notes.most.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn cluster_22_what_has_no_number_does_not_overtake_what_is_to_be_sent_again() {
+    let ((log, store), notes) = (parts(), Notes::default());
+    let mut town = open(&log, &store, &notes, None);
+    let mut socket = visitor(&town, 1).await;
+    let session = stentor_wire::session_to_bytes(socket.session.unwrap());
+    // It is sent again, although it was taken: only an owner that is sure of itself may say so.
+    town.say(&mut socket, "last words").await;
+    let say = pb::SayInput {
+        session: session.clone(),
+        counter: socket.counter,
+        text: Some("last words".into()),
+        body: Bytes::from_static(br#"{"rawQuery":"last words"}"#),
+        request: Bytes::from_static(br#"{"rawQuery":"last words"}"#),
+        ..Default::default()
+    };
+    let detach = pb::DetachInput { session, delivered: None };
+    let kinds = [pb::connection_input::Kind::Say(say), pb::connection_input::Kind::Detach(detach)];
+    let inputs = kinds.map(|kind| pb::ConnectionInput { received_at: 1_000_000, kind: Some(kind) });
+    let request = pb::ConnectionRequest {
+        connection: Some(pb::Connection { gateway: town.gateway.0, number: socket.number }),
+        user: stentor_wire::user_to_bytes(socket.visitor.user),
+        placement: socket.visitor.placement.0,
+        role: pb::Role::Visitor.into(),
+        inputs: inputs.into(),
+    };
+    town.deaths = 2;
+    let mut answers = Vec::new();
+    for doubts in [1, 0] {
+        notes.doubts.store(doubts, Ordering::SeqCst);
+        let kind = pb::request::Kind::Connection(request.clone());
+        let reply = town.ask(socket.visitor.placement.partition(), kind).await;
+        let Some(pb::reply::Kind::Connection(reply)) = reply.kind else { panic!("{reply:?}") };
+        let kinds = reply.results.into_iter().map(|result| result.kind.unwrap());
+        answers.push(kinds.collect::<Vec<_>>());
+    }
+    let [doubted, done] = <[Vec<_>; 2]>::try_from(answers).unwrap();
+    let again = |kind: &pb::input_reply::Kind| matches!(kind, pb::input_reply::Kind::TryAgainMs(_));
+    assert!(doubted.len() == 2 && doubted.iter().all(again), "{doubted:?}");
+    let [pb::input_reply::Kind::Duplicate(_), pb::input_reply::Kind::Committed(_)] = &done[..]
+    else {
+        panic!("{done:?}")
+    };
 }
 
 /// All of them at once.
