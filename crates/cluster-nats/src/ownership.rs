@@ -71,7 +71,7 @@ impl Owned {
             self.holdings.sure(partition, lapses);
             return known.record.term == term;
         }
-        if known.revision > revision {
+        if known.is_after(revision, term) {
             self.holdings.clear(partition);
             // It is found by the next reading of the records otherwise.
             let _ = self.found.try_send(Found::Lost(partition));

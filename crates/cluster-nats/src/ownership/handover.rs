@@ -164,7 +164,10 @@ impl Keeper {
                 Outcome::Lingered
             });
         }
-        let Some(known) = known else { return };
+        let Some(known) = known else {
+            self.book.forget(partition);
+            return;
+        };
         if let Some(owner) = known.record.owner.as_ref().filter(|owner| **owner != self.me) {
             debug!(%partition, %owner, "handed over a partition");
             let subject = owner.told_at("give");

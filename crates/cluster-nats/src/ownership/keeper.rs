@@ -319,7 +319,7 @@ impl Keeper {
         });
     }
 
-    /// Drops what somebody else has taken. Answers nobody any more.
+    /// Drops what somebody else has taken, or may take because there is no record of it. Answers nobody any more.
     async fn lose(&mut self, partition: Partition) {
         if !matches!(self.book.slot(partition), Slot::Held { .. } | Slot::Releasing { .. }) {
             return;
@@ -329,7 +329,12 @@ impl Keeper {
         self.serving.remove(&partition);
         self.read_at = None;
         self.desk.metrics.given_up.with_label_values(&["lost"]).inc();
-        warn!(%partition, "a partition was taken by another router");
+        let owner = self.book.known(partition).and_then(|known| known.record.owner.as_ref());
+        if let Some(owner) = owner {
+            warn!(%partition, %owner, "a partition was taken by another router");
+        } else {
+            warn!(%partition, "the record that a partition is this router's is gone");
+        }
         self.tell(OwnershipChange::Lost { partition }).await;
     }
 
@@ -345,6 +350,11 @@ impl Keeper {
         match read {
             Ok(all) => {
                 let All { partitions, finalized } = all;
+                // Whoever answered may lag behind: the leader tells whether a record was deleted.
+                let recorded = self.book.recorded();
+                let missing: Vec<_> =
+                    recorded.filter(|partition| !partitions.contains_key(partition)).collect();
+                missing.into_iter().for_each(|partition| self.check_one(partition, 0));
                 for (partition, known) in partitions {
                     self.book.learn(partition, known);
                 }
@@ -374,7 +384,7 @@ impl Keeper {
             if !has_bucket && let Err(cause) = records.ensure().await {
                 return Outcome::Read(Err(cause));
             }
-            Outcome::Read(records.read_all().await)
+            Outcome::Read(records.read_or_make().await)
         });
     }
 

@@ -99,17 +99,30 @@ impl Book {
         self.known.get(&partition)
     }
 
-    /// There is no record any more.
-    pub(crate) fn forget(&mut self, partition: Partition) {
-        self.known.remove(&partition);
+    /// Partitions that have a record, as far as is known.
+    pub(crate) fn recorded(&self) -> impl Iterator<Item = Partition> {
+        let known = self.known.iter().filter(|(_, known)| known.revision > 0);
+        known.map(|(partition, _)| *partition)
     }
 
-    /// Takes note of a record, unless a newer one is known.
-    pub(crate) fn learn(&mut self, partition: Partition, known: Known) {
-        let newest = self.known.get(&partition).map_or(0, |known| known.revision);
-        if known.revision > newest {
-            self.known.insert(partition, known);
+    /// There is no record any more. Its term stays: the next one is higher.
+    pub(crate) fn forget(&mut self, partition: Partition) {
+        if let Some(known) = self.known.get_mut(&partition) {
+            known.lose();
         }
+    }
+
+    /// Takes note of a record, unless a newer one is known. One that was deleted has the term that it had.
+    pub(crate) fn learn(&mut self, partition: Partition, mut known: Known) {
+        if let Some(old) = self.known.get(&partition) {
+            if !known.is_after(old.revision, old.record.term) {
+                return;
+            }
+            if known.record.term == 0 {
+                known.record.term = old.record.term;
+            }
+        }
+        self.known.insert(partition, known);
     }
 }
 
@@ -148,9 +161,10 @@ pub(crate) fn plan(
         let known = book.known(partition);
         let is_named = known.is_some_and(|known| known.record.owner.as_ref() == Some(me));
         match (slot, known) {
-            (Slot::Held { revision, .. } | Slot::Releasing { revision, .. }, Some(known))
-                if known.revision > *revision && !is_named =>
-            {
+            (
+                Slot::Held { revision, term } | Slot::Releasing { revision, term, .. },
+                Some(known),
+            ) if known.is_after(*revision, *term) && !is_named => {
                 steps.push(Step::Lose(partition));
             }
             (Slot::Free, Some(known)) if is_named => {
@@ -289,12 +303,42 @@ mod tests {
         let other = router("other");
         let mut book = book(Some(&other));
         for (number, partition) in Partition::all().enumerate() {
-            let revision = if number < 3 { 9 } else { 11 };
-            book.set(partition, Slot::Held { revision, term: 4 });
+            let (revision, term) = if number < 3 { (9, 4) } else { (11, 6) };
+            book.set(partition, Slot::Held { revision, term });
         }
         let lost = steps(&book, &view(60, &[(&other, Standing::Well)]), TAKE);
         assert_eq!(lost.len(), 3);
         assert!(lost.iter().all(|step| matches!(step, Step::Lose(_))));
+    }
+
+    #[test]
+    fn a_deleted_record_is_lost_and_taken_again_under_a_higher_term() {
+        let me = router("me");
+        let (mut book, seven) = (book(Some(&me)), Partition::all().nth(7).unwrap());
+        for partition in Partition::all() {
+            book.set(partition, Slot::Held { revision: 10, term: 5 });
+        }
+        let deleted = Record { owner: None, term: 0 };
+        book.learn(seven, Known { revision: 11, record: deleted });
+        assert_eq!(steps(&book, &view(60, &[]), TAKE), [Step::Lose(seven)]);
+        book.set(seven, Slot::Free);
+        let record = Record { owner: Some(me.clone()), term: 6 };
+        assert_eq!(steps(&book, &view(60, &[]), TAKE), [Step::Claim(seven, 11, record)]);
+        // Nothing is left of it.
+        book.forget(seven);
+        assert!(!book.recorded().any(|partition| partition == seven));
+        let record = Record { owner: Some(me), term: 1_000 };
+        assert_eq!(steps(&book, &view(60, &[]), TAKE), [Step::Claim(seven, 0, record)]);
+    }
+
+    #[test]
+    fn what_somebody_else_has_taken_in_a_bucket_that_was_made_anew_is_lost() {
+        let (me, other) = (router("me"), router("other"));
+        let (mut book, seven) = (book(Some(&me)), Partition::all().nth(7).unwrap());
+        book.set(seven, Slot::Held { revision: 10, term: 5 });
+        book.learn(seven, Known { revision: 1, record: Record { owner: Some(other), term: 6 } });
+        let lost = steps(&book, &view(60, &[]), May { take: false, ask: None });
+        assert!(lost.contains(&Step::Lose(seven)), "{lost:?}");
     }
 
     #[test]

@@ -123,6 +123,18 @@ impl Records {
         reading.await.unwrap_or(Err(ReadError::Silent))
     }
 
+    /// The same. A bucket that was deleted by hand is made anew.
+    pub(crate) async fn read_or_make(&self) -> Result<All, ReadError> {
+        let read = self.read_all().await;
+        if !matches!(read, Err(ReadError::Status(StatusCode::NO_RESPONDERS))) {
+            return read;
+        }
+        // It is not there, or none of its servers is: the leader of all streams knows.
+        let made = tokio::time::timeout(READ_ALL_FOR, self.ensure()).await;
+        made.unwrap_or(Err(ReadError::Silent))?;
+        self.read_all().await
+    }
+
     async fn read_all_slowly(&self) -> Result<All, ReadError> {
         let client = self.connection.client();
         let inbox = client.new_inbox();
@@ -145,6 +157,10 @@ impl Records {
             let headers = answer.headers.as_ref().ok_or(ReadError::Malformed)?;
             let subject = headers.get(NATS_SUBJECT).map_or("", |subject| subject.as_str());
             if subject == version::SUBJECT {
+                if answer.payload.is_empty() {
+                    // Deleted: as if it had never been raised.
+                    continue;
+                }
                 let read = version::parse(&answer.payload);
                 all.finalized = read.ok_or(ReadError::Malformed)?;
                 continue;
@@ -182,7 +198,7 @@ impl Records {
         if answer.status.is_some() {
             return None;
         }
-        Record::decode(&answer.payload).map(|record| record.term)
+        Record::decode(&answer.payload).map(|record| record.term).filter(|term| *term > 0)
     }
 
     /// Writes a record if the newest one has this revision; 0 = there must be none. Returns the new

@@ -254,3 +254,71 @@ async fn an_owner_whose_record_was_taken_away_loses_the_partition_when_it_looks(
     assert!(router.told().contains(&("lost", partition(5))));
     assert!(soon("an answer", router.bus.confirm(partition(6))).await);
 }
+
+/// The terms that stand in the records; nothing until all partitions are `router-a`'s.
+async fn terms(bucket: &async_nats::jetstream::kv::Store) -> Option<Vec<u64>> {
+    let mut terms = Vec::new();
+    for partition in Partition::all() {
+        let entry = bucket.get(partition.to_string()).await.ok()??;
+        let text = String::from_utf8(entry.to_vec()).unwrap();
+        let (term, owner) = text.split_once(' ').unwrap();
+        owner.starts_with("router-a.").then_some(())?;
+        terms.push(term.parse().unwrap());
+    }
+    Some(terms)
+}
+
+/// The same, once all of them are above these.
+async fn terms_above(bucket: &async_nats::jetstream::kv::Store, before: &[u64]) -> Vec<u64> {
+    let waited = async {
+        loop {
+            let terms = terms(bucket).await;
+            let are_above =
+                |terms: &[u64]| terms.iter().zip(before).all(|(term, before)| term > before);
+            if let Some(terms) = terms.filter(|terms| are_above(terms)) {
+                return terms;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("higher terms", waited).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cluster_13_records_that_are_deleted_by_hand_are_written_again_under_a_higher_term() {
+    let nats = Nats::start().await.unwrap();
+    let router = TestRouter::start(&nats.url(), "router-a", hurried()).await;
+    router.owns(64).await;
+    let other = connect(&nats.url(), "other").await;
+    let bucket = other.jetstream().get_key_value("STENTOR_owner").await.unwrap();
+    let before = terms(&bucket).await.unwrap();
+    // One leaves a mark where it was, another nothing at all.
+    bucket.delete("7").await.unwrap();
+    let stream = other.jetstream().get_stream("KV_STENTOR_owner").await.unwrap();
+    stream.purge().filter("$KV.STENTOR_owner.8").await.unwrap();
+    let mut wanted = before.clone();
+    wanted.iter_mut().for_each(|term| *term -= 1);
+    wanted[7..=8].copy_from_slice(&before[7..=8]);
+    let after = terms_above(&bucket, &wanted).await;
+    router.owns(64).await;
+    let told = router.told();
+    let lost: Vec<_> = told.iter().filter(|(what, _)| *what == "lost").collect();
+    assert_eq!(lost.len(), 2, "{lost:?}");
+    assert!(after[..7] == before[..7] && after[9..] == before[9..], "nothing else moves");
+    until("it is ready", || router.state().is_ready()).await;
+    assert!(soon("an answer", router.bus.confirm(partition(7))).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cluster_13_a_bucket_of_records_that_is_deleted_by_hand_is_made_anew_with_higher_terms() {
+    let nats = Nats::start().await.unwrap();
+    let router = TestRouter::start(&nats.url(), "router-a", hurried()).await;
+    router.owns(64).await;
+    let other = connect(&nats.url(), "other").await;
+    let bucket = other.jetstream().get_key_value("STENTOR_owner").await.unwrap();
+    let before = terms(&bucket).await.unwrap();
+    other.jetstream().delete_stream("KV_STENTOR_owner").await.unwrap();
+    terms_above(&bucket, &before).await;
+    router.owns(64).await;
+    until("it is ready", || router.state().is_ready()).await;
+}
