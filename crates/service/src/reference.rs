@@ -11,7 +11,8 @@ pub fn reference_markdown() -> String {
         "# Configuration of a process\n\n\
          Settings come from a TOML file (`--config`), from the environment and from flags; later ones win.\n\
          `stentor config check` names every problem at once and starts nothing. Apps have files of their own:\n\
-         see [apps](apps.md).\n\n\
+         see [apps](apps.md). A command has the flags of what it runs: `stentor router` and `stentor connector` have\n\
+         no sockets, and members of a cluster no data folder.\n\n\
          This page is generated from the list in `crates/service/src/fields.rs`.\n\n\
          | Setting | Environment | Flag | Default | Meaning |\n|---|---|---|---|---|\n",
     );

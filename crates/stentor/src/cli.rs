@@ -24,7 +24,7 @@ pub(crate) enum Command {
     /// Run everything in one process, for a server.
     Standalone(Standalone),
     /// Run one gateway of a cluster: sockets, pages, the HTTP API.
-    Gateway(Member),
+    Gateway(GatewayMember),
     /// Run one router of a cluster: the rules of conversations.
     Router(Member),
     /// Run one connector of a cluster: calls to bots.
@@ -154,31 +154,46 @@ pub(crate) struct Standalone {
     pub(crate) common: Common,
 }
 
-/// Flags of a member of a cluster.
+/// Flags of a gateway of a cluster.
+#[derive(Debug, Args)]
+pub(crate) struct GatewayMember {
+    /// Settings as a TOML file.
+    #[arg(long, value_name = "FILE", env = "STENTOR_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    sockets: Sockets,
+    #[command(flatten)]
+    process: Process,
+}
+
+/// Flags of a member of a cluster that has no sockets.
 #[derive(Debug, Args)]
 pub(crate) struct Member {
     /// Settings as a TOML file.
     #[arg(long, value_name = "FILE", env = "STENTOR_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
+    config: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) common: Common,
+    process: Process,
 }
 
-/// Flags of all that run.
+/// Flags of all that do everything in one process.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// Address and port for widgets [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<String>,
-    /// Address and port for metrics and health [default: 127.0.0.1:9090]
-    #[arg(long, value_name = "ADDRESS")]
-    admin_listen: Option<String>,
+    #[command(flatten)]
+    sockets: Sockets,
+    #[command(flatten)]
+    process: Process,
     /// Folder that keeps everything.
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
-    /// Folder of app files.
-    #[arg(long, value_name = "DIR")]
-    apps: Option<String>,
+}
+
+/// Flags of whoever has sockets.
+#[derive(Debug, Args)]
+struct Sockets {
+    /// Address and port for widgets [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
     /// Folder with the published widget.
     #[arg(long, value_name = "DIR")]
     widget_dir: Option<String>,
@@ -187,21 +202,76 @@ pub(crate) struct Common {
     insecure: bool,
 }
 
+/// Flags of all that run.
+#[derive(Debug, Args)]
+struct Process {
+    /// Address and port for metrics and health [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
+    /// Folder of app files.
+    #[arg(long, value_name = "DIR")]
+    apps: Option<String>,
+}
+
+/// Settings that were given as flags.
+type Given = BTreeMap<&'static str, String>;
+
+// === impl GatewayMember ===
+
+impl GatewayMember {
+    /// These flags together with the environment and their file.
+    pub(crate) fn sources(self) -> Sources {
+        let mut flags = self.process.given();
+        flags.extend(self.sockets.given());
+        sources(self.config, flags)
+    }
+}
+
+// === impl Member ===
+
+impl Member {
+    /// These flags together with the environment and their file.
+    pub(crate) fn sources(self) -> Sources {
+        sources(self.config, self.process.given())
+    }
+}
+
 // === impl Common ===
 
 impl Common {
     /// These flags together with the environment and a file.
     pub(crate) fn sources(&self, file: Option<PathBuf>) -> Sources {
-        let flags = [
+        let mut flags = self.process.given();
+        flags.extend(self.sockets.given());
+        flags.extend(given([("data", self.data.clone())]));
+        sources(file, flags)
+    }
+}
+
+// === impl Sockets ===
+
+impl Sockets {
+    fn given(&self) -> Given {
+        given([
             ("listen", self.listen.clone()),
-            ("admin_listen", self.admin_listen.clone()),
-            ("data", self.data.clone()),
-            ("apps", self.apps.clone()),
             ("widget_dir", self.widget_dir.clone()),
             ("insecure", self.insecure.then(|| "true".to_owned())),
-        ];
-        let flags: BTreeMap<_, _> =
-            flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-        Sources { file, environment: std::env::vars().collect(), flags }
+        ])
     }
+}
+
+// === impl Process ===
+
+impl Process {
+    fn given(&self) -> Given {
+        given([("admin_listen", self.admin_listen.clone()), ("apps", self.apps.clone())])
+    }
+}
+
+fn given<const COUNT: usize>(flags: [(&'static str, Option<String>); COUNT]) -> Given {
+    flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+fn sources(file: Option<PathBuf>, flags: Given) -> Sources {
+    Sources { file, environment: std::env::vars().collect(), flags }
 }

@@ -39,6 +39,28 @@ fn an_unknown_flag_is_named() {
 }
 
 #[test]
+fn the_help_of_a_command_shows_the_flags_that_mean_something_to_it() {
+    let all = ["--listen", "--admin-listen", "--data", "--apps", "--widget-dir", "--insecure"];
+    let gateway = ["--listen", "--admin-listen", "--apps", "--widget-dir", "--insecure"];
+    let others = ["--admin-listen", "--apps"];
+    let expected: [(&str, &[&str]); 5] = [
+        ("dev", &all),
+        ("standalone", &all),
+        ("gateway", &gateway),
+        ("router", &others),
+        ("connector", &others),
+    ];
+    for (command, flags) in expected {
+        let help = stentor(&[command, "--help"]);
+        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+        let words: Vec<_> = help.split_whitespace().collect();
+        let shown: Vec<_> = all.into_iter().filter(|flag| words.contains(flag)).collect();
+        assert_eq!(shown, flags, "{command}: {help}");
+    }
+    refuses(64, &["--listen"], &["router", "--listen", "127.0.0.1:1"]);
+}
+
+#[test]
 fn all_problems_of_the_settings_are_named_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stentor.toml");

@@ -11,7 +11,7 @@ use stentor_cluster_nats::{
 use stentor_connector::Connector;
 use stentor_gateway::Gateway;
 use stentor_router::{CommitLimits, History, Later, Router};
-use stentor_service::{Config, shutdown_signal};
+use stentor_service::{Config, Sources, shutdown_signal};
 use stentor_store::{Store, absent::NoStore};
 use stentor_telemetry::VERSION;
 use stentor_types::GatewayId;
@@ -20,31 +20,31 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::{Process, bind, cluster, login_key, problem, random_number, run, version};
-use crate::cli::Member;
+use crate::cli::{GatewayMember, Member};
 
 /// Effects that one connector works on or keeps waiting at the same time.
 const EFFECTS_OPEN_MAX: usize = 1_024;
 
 /// `stentor gateway`.
-pub(crate) fn gateway(flags: Member) -> anyhow::Result<ExitCode> {
-    let config = load(flags)?;
+pub(crate) fn gateway(flags: GatewayMember) -> anyhow::Result<ExitCode> {
+    let config = load(&flags.sources())?;
     run(&config.clone(), serve_gateway(config))
 }
 
 /// `stentor router`.
 pub(crate) fn router(flags: Member) -> anyhow::Result<ExitCode> {
-    let config = load(flags)?;
+    let config = load(&flags.sources())?;
     run(&config.clone(), serve_router(config))
 }
 
 /// `stentor connector`.
 pub(crate) fn connector(flags: Member) -> anyhow::Result<ExitCode> {
-    let config = load(flags)?;
+    let config = load(&flags.sources())?;
     run(&config.clone(), serve_connector(config))
 }
 
-fn load(flags: Member) -> anyhow::Result<Config> {
-    let config = Config::load(&flags.common.sources(flags.config))?;
+fn load(sources: &Sources) -> anyhow::Result<Config> {
+    let config = Config::load(sources)?;
     if config.nats.is_none() {
         return Err(problem(
             "nats.urls: a member of a cluster needs NATS; name its servers, or use standalone",
