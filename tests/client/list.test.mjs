@@ -108,3 +108,20 @@ test("changes are asked for before anybody who waits for the connection asks for
   assert.deepEqual(sent, ["hello", "watch", "list"]);
   stentor.close();
 });
+
+test("a browser without room for what was seen shows and marks chats all the same", async (context) => {
+  globalThis.localStorage = {
+    getItem() {
+      throw new Error("private");
+    },
+    setItem() {
+      throw new Error("quota");
+    },
+  };
+  context.after(() => delete globalThis.localStorage);
+  const { list, shown } = rig();
+  list.update([item("a", "waiting"), item("b", "waiting")]);
+  list.current = "a";
+  list.update([item("a", "waiting", 2)]);
+  assert.deepEqual(shown().toSorted(), ["a", "b"]);
+});

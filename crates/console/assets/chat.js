@@ -2,11 +2,13 @@
 // published widget is absent. Knows nothing of sockets.
 
 import { Stentor } from "/stentor.js";
+import { defaultStorage } from "/stentor/store.js";
 import { element, responseText } from "/agents/words.js";
 
 const app = new URLSearchParams(location.search).get("app") ?? "demo";
 const find = (id) => document.getElementById(id);
 const NAME_KEY = `stentor-chat:${app}`;
+const storage = defaultStorage();
 const TYPING_VOID_MS = 6_000;
 const ERASED = "This chat was erased. Your next message begins a new one.";
 
@@ -50,10 +52,10 @@ function chat() {
 
   function open() {
     session?.close();
-    let name = localStorage.getItem(NAME_KEY);
+    let name = storage.getItem(NAME_KEY);
     const fresh = name === null;
     name ??= `demo ${Date.now().toString(36)}`;
-    localStorage.setItem(NAME_KEY, name);
+    storage.setItem(NAME_KEY, name);
     find("messages").replaceChildren();
     session = stentor.open({ name });
     session.on("reset", () => {
@@ -145,7 +147,7 @@ function chat() {
   });
   find("text").addEventListener("input", () => session.typing(find("text").value !== ""));
   find("reset").addEventListener("click", () => {
-    localStorage.removeItem(NAME_KEY);
+    storage.removeItem(NAME_KEY);
     open();
   });
   open();

@@ -28,6 +28,7 @@ pub const FILES: &[(&str, &str, &str)] = &[
     ("/agents/agents.css", CSS, include_str!("../assets/agents/agents.css")),
     ("/agents/alerts.js", JAVASCRIPT, include_str!("../assets/agents/alerts.js")),
     ("/agents/chat.js", JAVASCRIPT, include_str!("../assets/agents/chat.js")),
+    ("/agents/kept.js", JAVASCRIPT, include_str!("../assets/agents/kept.js")),
     ("/agents/list.js", JAVASCRIPT, include_str!("../assets/agents/list.js")),
     ("/agents/main.js", JAVASCRIPT, include_str!("../assets/agents/main.js")),
     ("/agents/transcript.js", JAVASCRIPT, include_str!("../assets/agents/transcript.js")),

@@ -1,10 +1,12 @@
 // Sound, title and desktop notifications; each can be switched off. Knows nothing of chats.
 
+import { keep, kept } from "./kept.js";
+
 const KEY = "stentor-agents:alerts";
 const TITLE = document.title;
 
 export class Alerts {
-  #settings = { sound: true, title: true, desktop: false, ...read() };
+  #settings = { sound: true, title: true, desktop: false, ...kept(KEY) };
   #count = 0;
   #audio;
 
@@ -20,7 +22,7 @@ export class Alerts {
           problem.hidden = false;
         }
         this.#settings[name] = box.checked;
-        localStorage.setItem(KEY, JSON.stringify(this.#settings));
+        keep(KEY, this.#settings);
         this.#showTitle();
       });
     }
@@ -64,14 +66,6 @@ export class Alerts {
     } catch {
       // No sound before the first click on a page: browsers want it so.
     }
-  }
-}
-
-function read() {
-  try {
-    return JSON.parse(localStorage.getItem(KEY)) ?? {};
-  } catch {
-    return {};
   }
 }
 

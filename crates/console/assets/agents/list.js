@@ -1,5 +1,6 @@
 // The list of chats: tabs, search, unread marks. Knows nothing of what is said in them.
 
+import { keep, kept } from "./kept.js";
 import { ago, element, visitorName, when } from "./words.js";
 
 const SEEN_KEY = "stentor-agents:seen";
@@ -36,7 +37,7 @@ export class List {
   #search = "";
   #searching;
   #current;
-  #seen = read();
+  #seen = kept(SEEN_KEY);
   #parts;
   #asked = 0;
 
@@ -122,7 +123,7 @@ export class List {
     delete this.#seen[sid];
     this.#seen[sid] = n;
     for (const old of Object.keys(this.#seen).slice(0, -SEEN_MAX)) delete this.#seen[old];
-    localStorage.setItem(SEEN_KEY, JSON.stringify(this.#seen));
+    keep(SEEN_KEY, this.#seen);
   }
 
   /** Moves the focus up or down. */
@@ -203,13 +204,5 @@ export class List {
     const entry = element("li");
     entry.append(row);
     return entry;
-  }
-}
-
-function read() {
-  try {
-    return JSON.parse(localStorage.getItem(SEEN_KEY)) ?? {};
-  } catch {
-    return {};
   }
 }
