@@ -61,8 +61,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "gateway: a revoked token is good",
         file: "crates/gateway/src/identify/principal.rs",
-        find: "app.keys.get(key).is_some() && !revoked",
-        replace: "app.keys.get(key).is_some() || revoked",
+        find: "app.keys.get(key).is_some() && !app.has_revoked(",
+        replace: "app.keys.get(key).is_some() || app.has_revoked(",
         caught_by: CaughtBy::Test {
             package: "stentor",
             filter: "s16_who_is_revoked_is_closed_and_stays_out",

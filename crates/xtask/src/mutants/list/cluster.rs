@@ -5,6 +5,7 @@ mod clients;
 mod erasing;
 mod limits;
 mod owners;
+mod telling;
 mod versions;
 
 use super::{CaughtBy, Mutant, Servers};
@@ -47,7 +48,7 @@ const fn database(filter: &'static str) -> CaughtBy {
 /// All of them.
 pub(super) fn mutants() -> impl Iterator<Item = &'static Mutant> {
     let known = [MUTANTS, owners::MUTANTS, versions::MUTANTS, limits::MUTANTS];
-    let later = [clients::MUTANTS, erasing::MUTANTS];
+    let later = [clients::MUTANTS, erasing::MUTANTS, telling::MUTANTS];
     known.into_iter().chain(later).flatten()
 }
 

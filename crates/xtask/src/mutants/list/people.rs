@@ -106,8 +106,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "core: that nobody has come is never due",
         file: "crates/postoffice/src/state.rs",
-        find: "turn.into_iter().chain(leaving).chain(waiting).min()",
-        replace: "turn.into_iter().chain(leaving).chain(waiting.filter(|_| false)).min()",
+        find: "turn.into_iter().chain(leaving).chain(waiting).chain(crowd).min()",
+        replace: "turn.into_iter().chain(leaving).chain(waiting.filter(|_| false)).chain(crowd).min()",
         caught_by: CaughtBy::Simulation,
     },
     Mutant {

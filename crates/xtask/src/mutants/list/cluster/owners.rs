@@ -190,8 +190,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "cluster 16: a loss at a gateway has no consequence",
         file: "crates/gateway/src/fanout.rs",
-        find: "                    \"messages may be missing; every socket looks\"\n                );\n                shared.catch_up.order();\n",
-        replace: "                    \"messages may be missing; every socket looks\"\n                );\n",
+        find: "\"messages may be missing; every socket looks\");\n    shared.catch_up.order();\n",
+        replace: "\"messages may be missing; every socket looks\");\n",
         caught_by: gateway("f7_after_a_loss_every_socket_looks_but_not_all_at_once"),
     },
     Mutant {
