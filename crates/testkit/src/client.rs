@@ -1,6 +1,6 @@
 //! A widget without a screen: speaks the legacy dialect and writes everything down.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -201,8 +201,27 @@ impl LegacyClient {
                     self.note(Direction::Received, frame.clone());
                     return Ok(frame);
                 }
-                Message::Close(frame) => anyhow::bail!("closed: {frame:?}"),
+                Message::Close(frame) => {
+                    // As a browser does, which answers it, and throws nothing away that is still on its way.
+                    let ended = async { while socket.next().await.is_some_and(|it| it.is_ok()) {} };
+                    let _ = tokio::time::timeout(PATIENCE, ended).await;
+                    anyhow::bail!("closed: {frame:?}")
+                }
                 _ => {}
+            }
+        }
+    }
+
+    /// Takes what comes for a while.
+    ///
+    /// # Errors
+    /// The socket ends.
+    pub async fn listen(&mut self, time: Duration) -> anyhow::Result<()> {
+        let until = tokio::time::Instant::now() + time;
+        loop {
+            match tokio::time::timeout_at(until, self.next()).await {
+                Ok(heard) => drop(heard?),
+                Err(_) => return Ok(()),
             }
         }
     }

@@ -9,10 +9,12 @@ use stentor_testkit::{
 };
 use tokio::time::Instant;
 
-use crate::setting::Setting;
+use crate::setting::{Setting, is_long};
 
 /// Longer than any sub-command may take, whatever is down, in seconds.
 const COMMAND_FOR: &str = "60";
+/// The same where many conversations are looked through.
+const COMMAND_FOR_LONG: &str = "900";
 
 /// Runs `stentor` with these words and the operator's settings.
 pub(crate) async fn stentor(cluster: &Cluster, words: &[&str]) -> Output {
@@ -23,7 +25,8 @@ pub(crate) async fn stentor(cluster: &Cluster, words: &[&str]) -> Output {
 async fn run(words: &[&str], file: &str) -> Output {
     // So that nothing hangs, whatever a sub-command waits for.
     let mut command = Command::new("timeout");
-    command.args([COMMAND_FOR, env!("CARGO_BIN_EXE_stentor")]).args(words).args(["--config", file]);
+    let time = if is_long() { COMMAND_FOR_LONG } else { COMMAND_FOR };
+    command.args([time, env!("CARGO_BIN_EXE_stentor")]).args(words).args(["--config", file]);
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
 }
 

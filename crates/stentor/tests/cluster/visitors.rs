@@ -47,7 +47,7 @@ pub(crate) struct Legacy {
     pub(crate) client: LegacyClient,
     pub(crate) said: u64,
     pub(crate) came_back: u64,
-    /// Texts that no reply came to before their socket ended, and none after it.
+    /// Texts that were sent, and that no reply came to before their socket ended, and none after it.
     pub(crate) lost: Vec<String>,
 }
 
@@ -183,9 +183,12 @@ pub(crate) async fn legacy(
         visitor.said += 1;
         let text = text(number, visitor.said);
         let wanted = format!("echo {text}");
-        let said = visitor.client.say(&text).await.is_ok()
-            && visitor.client.wait_for_text(&wanted).await.is_ok();
-        if !said {
+        // What cannot be sent any more stays with the widget until it is back.
+        while visitor.client.say(&text).await.is_err() {
+            visitor.came_back += 1;
+            arrive(&mut visitor, &town).await?;
+        }
+        if visitor.client.wait_for_text(&wanted).await.is_err() {
             visitor.came_back += 1;
             arrive(&mut visitor, &town).await?;
             // It may have been taken all the same; then its answer comes again, or is still to come, and
@@ -196,7 +199,11 @@ pub(crate) async fn legacy(
             }
         }
         progress.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(town.pace).await;
+        // A browser answers a Close at once, also while nobody types.
+        if visitor.client.listen(town.pace).await.is_err() {
+            visitor.came_back += 1;
+            arrive(&mut visitor, &town).await?;
+        }
     }
     Ok(visitor)
 }
