@@ -212,9 +212,11 @@ test("who waits until it is ready may ask at once, and is told when it will neve
   await assert.rejects(forged.ready(), { code: "closed", final: true });
 });
 
-test("what is erased is gone for everybody who watches", async () => {
+test("what is erased is gone for everybody who watches, and the visitor goes on in a new session", async () => {
   const secret = "my deepest secret";
   const visitor = watched(client(), { name: "erased" });
+  const kinds = [];
+  visitor.session.on("event", ({ kind }) => kinds.push(kind));
   await visitor.session.send(secret);
   await until("the bot", () => visitor.events.some(({ kind }) => kind === "reply"));
   const { sid } = visitor.session;
@@ -230,6 +232,14 @@ test("what is erased is gone for everybody who watches", async () => {
   assert.equal(staff.events.at(-1).n, certificate.events);
   assert.equal(staff.session.sid, sid);
   await assert.rejects(staff.session.note("still there?"), ({ code, final }) => code === "erased" && final);
+
+  // Under its own name it begins again, and is shown nothing of what was.
+  await until("another session", () => visitor.resets === 2 && visitor.session.sid !== sid);
+  assert.equal(kinds.filter((kind) => kind === "erased").length, 1);
+  assert.deepEqual(texts(visitor), []);
+  await visitor.session.send("hello again");
+  await until("what is said there", () => texts(visitor).includes("hello again"));
+  assertDense(visitor);
 
   // Who comes later sees that there were events, and no word of any.
   const late = watched(client({ token }), { sid });

@@ -95,7 +95,7 @@ impl<B: Ingress> Connection<B> {
         if sid.is_none() && !name.as_ref().is_some_and(fits) {
             return refuse(Code::Malformed, "name: must have 1 to 200 characters, or give a `sid`");
         }
-        let opening = Opening { reference, resume: open.resume };
+        let opening = Opening { reference, resume: open.resume, by_name: name.is_some() };
         let known = self.seats.iter().position(|seat| {
             (sid.is_some() && seat.sid == sid) || (name.is_some() && seat.name == name)
         });

@@ -29,6 +29,9 @@ pub(super) enum Job {
 pub(super) struct Opening {
     pub(super) reference: u64,
     pub(super) resume: Option<Resume>,
+    /// It was asked for under a name of the visitor's own, which may lead elsewhere by now: the session that it led to
+    /// before may have been erased.
+    pub(super) by_name: bool,
 }
 
 /// A message as the owner is to see it.

@@ -250,11 +250,12 @@ impl<B: Ingress> Seat<B> {
         if let (Job::Leave { .. }, Some(session)) = (job, self.sid) {
             return job.input(session, self.client).map(input);
         }
+        let by_name = matches!(job, Job::Open(opening) if opening.by_name);
         let claim = pb::ClientClaim { instance: client_to_bytes(self.client), last: self.last_mid };
         let attach = pb::AttachInput {
             claimed: self.name.as_ref().map(|name| format!("v2:{name}")),
             display_name: place.principal.display_name.clone().or(self.display_name.clone()),
-            session: self.sid.map(session_to_bytes),
+            session: self.sid.filter(|_| !by_name).map(session_to_bytes),
             client: Some(claim),
             listens: !place.principal.may_work(),
             ..Default::default()
