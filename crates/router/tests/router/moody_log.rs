@@ -1,4 +1,4 @@
-//! A log in memory with moods: it may take its time, or panic.
+//! A log in memory with moods: it may take its time, or panic. It counts what is read.
 #![expect(unreachable_pub, reason = "a module of a test")]
 
 use std::sync::{
@@ -24,6 +24,8 @@ pub struct MoodyLog {
     turns: AtomicUsize,
     panics: AtomicBool,
     trapped: Mutex<Option<SessionId>>,
+    reads: AtomicUsize,
+    bytes_read: AtomicUsize,
 }
 
 impl MoodyLog {
@@ -35,6 +37,8 @@ impl MoodyLog {
             turns: AtomicUsize::new(0),
             panics: AtomicBool::new(false),
             trapped: Mutex::default(),
+            reads: AtomicUsize::new(0),
+            bytes_read: AtomicUsize::new(0),
         })
     }
 
@@ -48,6 +52,18 @@ impl MoodyLog {
     /// Whoever writes panics.
     pub fn panic_at_writes(&self) {
         self.panics.store(true, Ordering::SeqCst);
+    }
+
+    /// How often it was read since this was asked last, and how many bytes of records that gave.
+    pub fn take_read(&self) -> (usize, usize) {
+        (self.reads.swap(0, Ordering::SeqCst), self.bytes_read.swap(0, Ordering::SeqCst))
+    }
+
+    fn count(&self, records: Vec<Record>) -> Vec<Record> {
+        let bytes = records.iter().map(|record| record.record.len()).sum();
+        self.bytes_read.fetch_add(bytes, Ordering::SeqCst);
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        records
     }
 
     /// Whoever reads this session panics, as if over one of its records.
@@ -79,11 +95,11 @@ impl Log for MoodyLog {
         let trapped = *self.trapped.lock().unwrap();
         let is_trapped = trapped.is_some_and(|trapped| entity.kind == EntityKind::Session(trapped));
         assert!(!is_trapped, "a trap");
-        self.log.read(entity, from, bytes_max).await
+        Ok(self.count(self.log.read(entity, from, bytes_max).await?))
     }
 
     async fn read_tail(&self, entity: &Entity, events_min: u64) -> Result<Vec<Record>, LogError> {
-        self.log.read_tail(entity, events_min).await
+        Ok(self.count(self.log.read_tail(entity, events_min).await?))
     }
 
     async fn heads(

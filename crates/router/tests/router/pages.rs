@@ -1,83 +1,15 @@
 //! Old events of a long session, and how much of the log is read for them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
-
-use stentor_cluster::{
-    Append, Appended, Entity, Head, Log, LogError, Record, TrimReport, memory::MemoryLog,
-};
+use stentor_cluster::{Entity, EntityKind, Log};
 use stentor_router::Config;
-use stentor_types::{EventNumber, Incarnation, Partition, Sequence};
+use stentor_types::EventNumber;
 use stentor_wire::{decode_event, pb, session_to_bytes};
 
 use crate::{
     harness::{self, Socket, Town},
+    moody_log::MoodyLog,
     parts,
 };
-
-/// A log that counts what is read.
-#[derive(Debug)]
-struct CountingLog {
-    log: Arc<MemoryLog>,
-    bytes: AtomicUsize,
-    reads: AtomicUsize,
-}
-
-impl CountingLog {
-    fn count(&self, records: Vec<Record>) -> Vec<Record> {
-        let bytes = records.iter().map(|record| record.record.len()).sum();
-        self.bytes.fetch_add(bytes, Ordering::SeqCst);
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        records
-    }
-}
-
-impl Log for CountingLog {
-    async fn append(&self, batch: Vec<Append>) -> Result<Vec<Appended>, LogError> {
-        self.log.append(batch).await
-    }
-
-    async fn head(&self, entity: &Entity) -> Result<Option<Head>, LogError> {
-        self.log.head(entity).await
-    }
-
-    async fn read(
-        &self,
-        entity: &Entity,
-        from: Sequence,
-        bytes_max: usize,
-    ) -> Result<Vec<Record>, LogError> {
-        Ok(self.count(self.log.read(entity, from, bytes_max).await?))
-    }
-
-    async fn read_tail(&self, entity: &Entity, events_min: u64) -> Result<Vec<Record>, LogError> {
-        Ok(self.count(self.log.read_tail(entity, events_min).await?))
-    }
-
-    async fn heads(
-        &self,
-        partition: Partition,
-        after: Option<Entity>,
-        limit: usize,
-    ) -> Result<Vec<(Entity, Head)>, LogError> {
-        self.log.heads(partition, after, limit).await
-    }
-
-    async fn trim(
-        &self,
-        entity: &Entity,
-        before: Sequence,
-        whole: bool,
-    ) -> Result<TrimReport, LogError> {
-        self.log.trim(entity, before, whole).await
-    }
-
-    fn incarnation(&self) -> Incarnation {
-        self.log.incarnation()
-    }
-}
 
 async fn fetch(town: &Town, socket: &Socket, from: u64, to: u64) -> Vec<EventNumber> {
     let session = socket.session.unwrap();
@@ -90,8 +22,7 @@ async fn fetch(town: &Town, socket: &Socket, from: u64, to: u64) -> Vec<EventNum
 #[tokio::test]
 async fn old_events_are_read_without_reading_all_that_came_after_or_before() {
     let (log, store) = parts();
-    let counting =
-        Arc::new(CountingLog { log, bytes: AtomicUsize::new(0), reads: AtomicUsize::new(0) });
+    let counting = MoodyLog::over(&log);
     let town = Town::open(&counting, &store, harness::apps(), 1, Config::default());
     let mut socket = town.socket(1, "user-a");
     town.attach(&mut socket, Some("claimed")).await;
@@ -104,19 +35,16 @@ async fn old_events_are_read_without_reading_all_that_came_after_or_before() {
         town.say(&mut other, "y").await;
     }
     let session = socket.session.unwrap();
-    let entity =
-        Entity { app: town.app.clone(), kind: stentor_cluster::EntityKind::Session(session) };
-    let all = counting.log.read_tail(&entity, u64::MAX).await.unwrap();
+    let entity = Entity { app: town.app.clone(), kind: EntityKind::Session(session) };
+    let all = log.read_tail(&entity, u64::MAX).await.unwrap();
     let bytes: usize = all.iter().map(|record| record.record.len()).sum();
     let head = all.last().unwrap().header.last.0;
     assert!(bytes > 3_000_000 && head > 900, "{bytes} {head}");
     for from in [1, 2, 100, head / 2, head - 400, head - 130] {
-        counting.bytes.store(0, Ordering::SeqCst);
-        counting.reads.store(0, Ordering::SeqCst);
+        counting.take_read();
         let events = fetch(&town, &socket, from, from + 19).await;
         assert_eq!(events, (from..from + 20).map(EventNumber).collect::<Vec<_>>());
-        let read = counting.bytes.load(Ordering::SeqCst);
-        let reads = counting.reads.load(Ordering::SeqCst);
+        let (reads, read) = counting.take_read();
         // A page after the newest snapshot, one around what is wanted, and what is looked at on the way.
         assert!(read < 1_000_000 && reads < 24, "{read} bytes with {reads} reads for {from}");
     }
