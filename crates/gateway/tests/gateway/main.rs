@@ -18,6 +18,7 @@ mod handshake;
 mod lists;
 mod lossy;
 mod missed;
+mod names;
 mod owner;
 mod peers;
 mod refusals;

@@ -8,6 +8,13 @@ const fn embedded(filter: &'static str) -> CaughtBy {
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
+        name: "cluster 26: a name leads back to the session that was erased",
+        file: "crates/gateway/src/v2/seat.rs",
+        find: "self.sid.filter(|_| !by_name)",
+        replace: "self.sid.filter(|_| !by_name || self.sid.is_some())",
+        caught_by: gateway("cluster_26_a_name_that_is_open_leads_to_what_it_names_now"),
+    },
+    Mutant {
         name: "cluster 26: a state keeps what was erased",
         file: "crates/postoffice/src/fold.rs",
         find: "ended: true, erased: true, ..forgotten };",
